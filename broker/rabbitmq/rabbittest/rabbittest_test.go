@@ -93,7 +93,8 @@ func TestPrivateNodeKeepsItsDataThroughRestartAndKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			select {
-			case <-closed:
+			case reason := <-closed:
+				t.Log("connection closed:", reason)
 			case <-time.After(10 * time.Second):
 				t.Error("the connection has outlived the server")
 			}
