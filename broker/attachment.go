@@ -1,0 +1,352 @@
+package broker
+
+import "time"
+
+// Transport is how an attachment reaches its client.
+type Transport uint8
+
+// The transports.
+const (
+	// SSE is Server-Sent Events (WHATWG EventSource).
+	SSE Transport = iota
+	// WS is WebSocket (RFC 6455).
+	WS
+)
+
+// From says where a stream starts that gives no position.
+type From uint8
+
+// The places to start from.
+const (
+	// FromDefault is FromUnread on owned subscriptions and FromLatest on shared ones.
+	FromDefault From = iota
+	// FromLatest takes only what comes from now on.
+	FromLatest
+	// FromEarliest starts with the oldest event retained.
+	FromEarliest
+	// FromUnread starts after the newest event that was handed to any
+	// attachment's socket, or with the oldest retained if that is newer.
+	FromUnread
+	// FromLast takes the newest Start.Last events that are retained.
+	FromLast
+)
+
+// Start says where an attachment begins to read.
+type Start struct {
+	// After is the position that the client gave; zero if it gave none.
+	After Position
+	// Malformed says that it gave one (Last-Event-ID) that is none.
+	Malformed bool
+	// Lost says that the position's subscription is gone, so that the gap's
+	// reason is subscription_lost rather than unknown_position.
+	Lost bool
+	// From is the place to start from when no position was given.
+	From From
+	// Last is how many events FromLast takes.
+	Last int
+}
+
+// AttachSpec says what Attach shall make.
+type AttachSpec struct {
+	Transport Transport
+	Start     Start
+}
+
+// EndReason says why a stream ends; it is the reason of its bye.
+type EndReason string
+
+// Why the core, or whoever owns a stream, ends it.
+const (
+	EndDeleted      EndReason = "subscription_deleted"
+	EndExpired      EndReason = "subscription_expired"
+	EndTokenExpired EndReason = "token_expired"
+	EndShutdown     EndReason = "shutting_down"
+	EndSlow         EndReason = "slow_reader"
+	EndInternal     EndReason = "internal_error"
+)
+
+// End is the error with which Next tells that an attachment is over.
+type End struct{ Reason EndReason }
+
+// Error implements error.
+func (e *End) Error() string { return "the stream has ended: " + string(e.Reason) }
+
+// Attachment is one reader of a subscription, at its own position. Next, Handed
+// and Close are for the one goroutine that owns the stream; everything else is
+// safe for concurrent use.
+type Attachment struct {
+	sub       *Subscription
+	wake      chan struct{}
+	transport Transport
+
+	// All below is guarded by sub.mu.
+
+	start Start
+	// pos is the offset of the last event that Next returned or counted as missing.
+	pos uint64
+	// given is the last event that Next returned, handed the last of those
+	// that is known to be with the socket. Only the stream's goroutine uses them.
+	given, handed uint64
+	ended         *End
+
+	waitsAt    int // 1 + its index in sub.waiters; 0 when it is not there
+	readySent  bool
+	resumed    bool
+	lost       bool // a gap without a count is due before the next event
+	freeStart  bool // it began by "from": nothing before its first frame counts as missing
+	paused     bool
+	sawPaused  bool // what the client was told of paused …
+	sawSubHold bool // … and of the subscription's pause
+	closed     bool
+}
+
+// place sets where the attachment begins to read. The subscription's mutex is held.
+func (a *Attachment) place(start Start) {
+	r := a.sub.log
+	a.start = start
+	after := start.After
+	switch {
+	case start.Malformed || start.Lost ||
+		!after.IsZero() && (after.Stream != a.sub.stream || after.Offset > r.newest):
+		a.lost = true
+		a.pos = r.first - 1
+	case !after.IsZero():
+		a.resumed = true
+		a.pos = after.Offset
+	default:
+		a.freeStart = true
+		a.pos = a.from(start)
+	}
+}
+
+func (a *Attachment) from(start Start) uint64 {
+	r := a.sub.log
+	from := start.From
+	if from == FromDefault {
+		from = FromUnread
+		if a.sub.Shared() {
+			from = FromLatest
+		}
+	}
+	switch from {
+	case FromEarliest:
+		return r.first - 1
+	case FromUnread:
+		return max(a.sub.handed, r.first-1)
+	case FromLast:
+		return r.newest - uint64(min(max(start.Last, 0), r.len()))
+	}
+	return r.newest
+}
+
+// Next appends the frames that are ready to dst, at most limit of the log's
+// events and a few more that belong before them, and returns the extended
+// slice. It never blocks. When it appended nothing, a token will come into Wake
+// as soon as it is worth calling again. When the attachment is over, the error
+// is an *End and nothing was appended.
+func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
+	s := a.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.handed > s.handed {
+		s.handed = a.handed
+	}
+	if end := a.over(); end != nil {
+		return dst, end
+	}
+	had := len(dst)
+	if !a.readySent {
+		dst = a.appendReady(dst)
+	}
+	dst = a.appendPauses(dst)
+	if !a.paused && !s.paused {
+		dst = a.appendMissing(dst)
+		n := len(dst)
+		if dst = s.log.read(dst, a.pos, limit); len(dst) > n {
+			a.pos += uint64(len(dst) - n)
+			a.given = a.pos
+		}
+	}
+	if len(dst) == had && a.waitsAt == 0 {
+		s.waiters = append(s.waiters, a)
+		a.waitsAt = len(s.waiters)
+	}
+	return dst, nil
+}
+
+func (a *Attachment) over() error {
+	switch {
+	case a.ended != nil:
+		return a.ended
+	case a.sub.ended != nil:
+		return a.sub.ended
+	case a.closed:
+		return &End{Reason: EndInternal}
+	}
+	return nil
+}
+
+func (a *Attachment) appendReady(dst []Frame) []Frame {
+	s := a.sub
+	if a.freeStart && a.pos+1 < s.log.first {
+		a.pos = s.log.first - 1 // evicted between Attach and now: the client has seen nothing yet
+	}
+	id := Position{Stream: s.stream, Offset: a.pos}
+	switch {
+	case a.start.Malformed:
+		id = Position{}
+	case !a.start.After.IsZero():
+		id = a.start.After
+	}
+	a.readySent = true
+	return append(dst, s.frames.ready(id, s.stream, s.id, s.bindingsJSON(), a.resumed))
+}
+
+// appendPauses tells what the client does not know yet of the two pauses.
+func (a *Attachment) appendPauses(dst []Frame) []Frame {
+	if a.sub.paused != a.sawSubHold {
+		a.sawSubHold = a.sub.paused
+		dst = append(dst, either(a.sawSubHold, framePausedSubscription, frameResumedSubscription))
+	}
+	if a.paused != a.sawPaused {
+		a.sawPaused = a.paused
+		dst = append(dst, either(a.sawPaused, framePausedAttachment, frameResumedAttachment))
+	}
+	return dst
+}
+
+func either(cond bool, yes, no Frame) Frame {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+// appendMissing appends the reader's own gap, if one is due: its id is the
+// position just before the next frame, so that coming back after it repeats nothing.
+func (a *Attachment) appendMissing(dst []Frame) []Frame {
+	s, r := a.sub, a.sub.log
+	if !a.lost && a.pos+1 >= r.first {
+		return dst
+	}
+	before := r.first - 1
+	id := Position{Stream: s.stream, Offset: before}
+	g := gap{reason: GapEvicted}
+	switch {
+	case !a.lost:
+		g.missed = r.tally.between(a.pos, before)
+	case a.start.Lost:
+		g = gap{reason: GapSubscriptionLost, missed: unknownCount}
+	default:
+		g = gap{reason: GapUnknownPosition, missed: unknownCount}
+	}
+	if g.missed != 0 { // 0: binding markers alone were evicted
+		dst = append(dst, s.frames.gap(id, 0, g))
+	}
+	if !a.lost && r.marker.offset > a.pos {
+		dst = append(dst, s.frames.bindings(id, 0, markerList(r.marker)))
+	}
+	a.lost = false
+	a.pos = before
+	return dst
+}
+
+// Wake returns the channel, of capacity one, into which a token comes when Next
+// is worth calling again. Tokens may be spurious.
+func (a *Attachment) Wake() <-chan struct{} { return a.wake }
+
+// Handed says that all frames Next has returned so far were handed to the
+// client's socket; it is what FromUnread goes by.
+func (a *Attachment) Handed() { a.handed = a.given }
+
+// Pause holds back this attachment's events; its log goes on filling.
+func (a *Attachment) Pause() { a.setPaused(true) }
+
+// Resume lifts Pause.
+func (a *Attachment) Resume() { a.setPaused(false) }
+
+func (a *Attachment) setPaused(paused bool) {
+	a.sub.mu.Lock()
+	a.paused = paused
+	a.sub.mu.Unlock()
+	a.signal()
+}
+
+// End ends this attachment alone: Next answers an *End from now on. The first
+// reason stays.
+func (a *Attachment) End(reason EndReason) {
+	a.sub.mu.Lock()
+	if a.ended == nil {
+		a.ended = &End{Reason: reason}
+	}
+	a.sub.mu.Unlock()
+	a.signal()
+}
+
+// Newest returns the id of the newest event of the log, "" if there is none.
+func (a *Attachment) Newest() string {
+	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
+	if a.sub.log.newest == 0 {
+		return ""
+	}
+	return Position{Stream: a.sub.stream, Offset: a.sub.log.newest}.String()
+}
+
+// Lag returns how many events the attachment is behind the newest.
+func (a *Attachment) Lag() uint64 {
+	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
+	return a.sub.log.newest - min(a.pos, a.sub.log.newest)
+}
+
+// Transport returns how the attachment reaches its client.
+func (a *Attachment) Transport() Transport { return a.transport }
+
+// Subscription returns what the attachment reads.
+func (a *Attachment) Subscription() *Subscription { return a.sub }
+
+// Close detaches. The linger of the subscription starts with its last
+// attachment's Close. It is idempotent.
+func (a *Attachment) Close() {
+	s := a.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.closed = true
+	if a.handed > s.handed {
+		s.handed = a.handed
+	}
+	delete(s.attachments, a)
+	s.attached[a.transport]--
+	s.stopWaiting(a)
+	if len(s.attachments) == 0 && s.ended == nil {
+		s.idleSince = time.Now()
+		s.armLinger()
+	}
+}
+
+// stopWaiting takes the attachment out of the waiters, or those who come and go
+// while nothing is published would pile up there. s.mu is held.
+func (s *Subscription) stopWaiting(a *Attachment) {
+	if a.waitsAt == 0 {
+		return
+	}
+	n := len(s.waiters) - 1
+	last := s.waiters[n]
+	s.waiters[a.waitsAt-1] = last
+	last.waitsAt = a.waitsAt
+	s.waiters[n] = nil
+	s.waiters = s.waiters[:n]
+	a.waitsAt = 0
+}
+
+// signal puts a token into Wake unless there is one.
+func (a *Attachment) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}

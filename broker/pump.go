@@ -1,0 +1,289 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// pumpBatch is how many deliveries are encoded before they are appended
+// together: one lock, one wake-up and one ack for all of them.
+const pumpBatch = 128
+
+// pump is the one goroutine that appends to a subscription's log.
+type pump struct {
+	sub     *Subscription
+	frames  frameWriter
+	pending []Frame // encoded, not yet appended
+	next    uint64  // offset of the next event; nobody else appends
+	tag     uint64  // of the newest pending delivery
+	tagged  bool
+	nGaps   uint64
+	nMsgs   uint64
+}
+
+// run appends what the queue brings until the queue is closed.
+func (p *pump) run() {
+	defer close(p.sub.pumpDone)
+	events := p.sub.queue.Events()
+	for {
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				return
+			}
+			p.handle(ev)
+			open := p.drain(events)
+			p.flush()
+			if !open {
+				return
+			}
+		case placed := <-p.sub.markers:
+			p.marker()
+			p.flush()
+			close(placed)
+		}
+	}
+}
+
+// drain takes what else is there already, up to a batch.
+func (p *pump) drain(events <-chan Event) (open bool) {
+	for len(p.pending) < pumpBatch {
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				return false
+			}
+			p.handle(ev)
+		default:
+			return true
+		}
+	}
+	return true
+}
+
+func (p *pump) handle(ev Event) {
+	switch ev := ev.(type) {
+	case *Delivery:
+		p.delivery(ev)
+	case *Overflow:
+		p.flush() // the range ends here
+		p.gap(gap{reason: GapQueueOverflow, missed: ev.Missed, since: p.positionAt(ev.Since)})
+	case *Recovering:
+		p.flush()
+		p.sub.setRecovering(true)
+	case *Recovered:
+		p.flush()
+		p.gap(gap{reason: ev.Reason, missed: unknownCount})
+		if p.sub.setMissing(ev.Missing) {
+			p.marker()
+		}
+		p.flush()
+		p.sub.setRecovering(false)
+	case *BindingsLost:
+		if p.sub.markMissing(ev.IDs, true) {
+			p.gap(gap{reason: GapBindingLost, missed: unknownCount})
+			p.marker()
+		}
+	case *BindingsBack:
+		if p.sub.markMissing(ev.IDs, false) {
+			p.marker()
+		}
+	}
+}
+
+func (p *pump) delivery(d *Delivery) {
+	p.tag, p.tagged = d.Tag, true
+	p.nMsgs++
+	if len(d.Body) > p.sub.broker.limits.MaxMessageBytes {
+		p.gap(gap{
+			reason: GapOversized, missed: 1,
+			exchange: d.Exchange, routingKey: d.RoutingKey, size: len(d.Body),
+		})
+		return
+	}
+	p.add(p.frames.message(p.id(), &d.Message, p.sub.payload))
+}
+
+func (p *pump) gap(g gap) {
+	p.nGaps++
+	id := p.id()
+	p.note(g.missed)
+	p.add(p.frames.gap(id, id.Offset, g))
+}
+
+func (p *pump) marker() {
+	p.sub.mu.Lock()
+	list := p.sub.bindingsJSON()
+	p.sub.mu.Unlock()
+	id := p.id()
+	p.note(0)
+	p.add(p.frames.bindings(id, id.Offset, list))
+}
+
+// note tells the tally what the event that is added next stands for.
+func (p *pump) note(missed int64) {
+	p.sub.mu.Lock()
+	p.sub.log.tally.note(p.next, missed)
+	p.sub.mu.Unlock()
+}
+
+func (p *pump) id() Position { return Position{Stream: p.sub.stream, Offset: p.next} }
+
+func (p *pump) add(f Frame) {
+	p.pending = append(p.pending, f)
+	p.next++
+}
+
+func (p *pump) positionAt(at time.Time) Position {
+	p.sub.mu.Lock()
+	defer p.sub.mu.Unlock()
+	return Position{Stream: p.sub.stream, Offset: p.sub.timeline.before(at, p.sub.log.newest)}
+}
+
+// flush appends what is pending, wakes the readers and acknowledges.
+func (p *pump) flush() {
+	if len(p.pending) == 0 {
+		return
+	}
+	now := time.Now()
+	p.sub.append(p.pending, now, p.nMsgs, p.nGaps)
+	clear(p.pending)
+	p.pending, p.nMsgs, p.nGaps = p.pending[:0], 0, 0
+	if p.tagged {
+		p.sub.queue.Ack(p.tag)
+		p.tagged = false
+	}
+}
+
+// append puts frames into the log and wakes the attachments that wait.
+func (s *Subscription) append(frames []Frame, now time.Time, messages, gaps uint64) {
+	received := now.UnixNano()
+	s.mu.Lock()
+	s.timeline.note(now, s.log.newest)
+	before := s.log.bytes
+	for _, f := range frames {
+		if f.kind == KindMessage {
+			f.received = received
+		}
+		s.evicted += uint64(s.log.append(f))
+	}
+	s.received += messages
+	s.gaps += gaps
+	s.account(before)
+	if level := s.broker.budget.levelFor(s.log.bytes); level > 0 {
+		before = s.log.bytes
+		s.evicted += uint64(s.log.shrink(int(level)))
+		s.account(before)
+	}
+	waiters := s.takeWaiters()
+	s.mu.Unlock()
+	if len(waiters) == 0 {
+		return
+	}
+	// Outside the lock, or each reader would wake only to wait for it.
+	for _, a := range waiters {
+		a.signal()
+	}
+	clear(waiters)
+	s.mu.Lock()
+	s.spare = waiters[:0]
+	s.mu.Unlock()
+}
+
+// takeWaiters empties the list of waiting attachments and returns it, for the
+// caller to signal and to give back as spare. s.mu is held.
+func (s *Subscription) takeWaiters() []*Attachment {
+	waiters := s.waiters
+	if len(waiters) > 0 {
+		s.waiters, s.spare = s.spare, nil
+		for _, a := range waiters {
+			a.waitsAt = 0
+		}
+	}
+	return waiters
+}
+
+// account passes a change of the log's size to the budget. s.mu is held.
+func (s *Subscription) account(before int) {
+	delta := int64(s.log.bytes - before)
+	s.logBytes.Add(delta)
+	s.broker.budget.add(delta)
+}
+
+// squeeze evicts until the log holds at most level bytes.
+func (s *Subscription) squeeze(level int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.log.bytes
+	s.evicted += uint64(s.log.shrink(int(level)))
+	s.account(before)
+}
+
+func (s *Subscription) setRecovering(recovering bool) {
+	s.mu.Lock()
+	s.recovering = recovering
+	s.mu.Unlock()
+}
+
+// setMissing makes exactly these bindings missing and reports whether that
+// changed the state of any.
+func (s *Subscription) setMissing(ids []string) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	missing := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		missing[id] = struct{}{}
+	}
+	for _, b := range s.bindings {
+		_, was := s.missing[b.id]
+		_, is := missing[b.id]
+		changed = changed || was != is
+	}
+	s.missing = missing
+	s.listJSON = nil
+	return changed
+}
+
+// markMissing changes the state of these bindings and reports whether any
+// binding of the subscription changed.
+func (s *Subscription) markMissing(ids []string, gone bool) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	have := idsOf(s.bindings)
+	for _, id := range ids {
+		_, was := s.missing[id]
+		if was == gone {
+			continue
+		}
+		if gone {
+			s.missing[id] = struct{}{}
+		} else {
+			delete(s.missing, id)
+		}
+		if _, in := have[id]; in {
+			changed = true
+		}
+	}
+	s.listJSON = nil
+	return changed
+}
+
+// dismantle deletes the queue and waits for the pump, then tells the broker
+// and the maker that nothing is left.
+func (s *Subscription) dismantle() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.queue.Close(ctx); err != nil {
+		s.broker.logger.Warn("queue not deleted in time", "stream", s.stream, "error", err)
+	}
+	<-s.pumpDone
+	s.mu.Lock()
+	s.broker.budget.add(-s.logBytes.Swap(0))
+	s.log = newRing(1, 0) // attachments that are still open must not pin the log
+	s.mu.Unlock()
+	s.broker.settled()
+	if s.onEnd != nil {
+		s.onEnd()
+	}
+	close(s.done)
+}

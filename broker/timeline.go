@@ -1,0 +1,49 @@
+package broker
+
+import "time"
+
+// timeline remembers, a second apart, how far a log had come, so that a loss
+// known by its time becomes a range of positions. It is guarded by the
+// subscription's mutex.
+type timeline struct {
+	samples []sample // oldest first, at most timelineLen
+	touched time.Time
+}
+
+const (
+	timelineLen  = 64
+	timelineStep = time.Second
+)
+
+type sample struct {
+	at     time.Time
+	offset uint64
+}
+
+// note records that at the time now, before something is appended, the newest
+// offset is newest.
+func (t *timeline) note(now time.Time, newest uint64) {
+	t.touched = now
+	if n := len(t.samples); n > 0 && now.Sub(t.samples[n-1].at) < timelineStep {
+		return
+	}
+	if len(t.samples) == timelineLen {
+		t.samples = append(t.samples[:0], t.samples[timelineLen/2:]...)
+	}
+	t.samples = append(t.samples, sample{at: now, offset: newest})
+}
+
+// before returns an offset that the log, which is at newest now, had reached at
+// the time. It may be too small, never too large: it is 0 for a time before
+// everything remembered.
+func (t *timeline) before(at time.Time, newest uint64) uint64 {
+	if at.After(t.touched) {
+		return newest
+	}
+	for i := len(t.samples) - 1; i >= 0; i-- {
+		if !t.samples[i].at.After(at) {
+			return t.samples[i].offset
+		}
+	}
+	return 0
+}
