@@ -1,0 +1,957 @@
+// The JavaScript client for a warren gateway: browsers and Node 20 or newer, no dependencies, no build step.
+// What it promises: messages in the order of the queue, each once, or a `gap` where something is missing.
+// The options and events are described in warren.d.ts and README.md.
+
+const DEFAULTS = {
+  transport: "auto", // or "ws", "sse"
+  credentials: "same-origin", // of fetch
+  heartbeat: 15_000, // ms, until the gateway's own is known from its pings
+  timeout: 10_000, // ms from opening to `ready`
+  retryBase: 500, // ms, the first step of the backoff
+  retryCap: 30_000, // ms, the last one
+  upgradeAfter: 60_000, // ms on SSE before WebSocket is tried again; doubles up to 32 times that
+  highWater: 4096, // frames waiting for the consumer before the stream is paused
+  highWaterBytes: 8 << 20, // the same in characters
+};
+const STEADY = 5_000; // ms: a stream that lived this long was a good one
+const GRACE = 5_000; // ms for an answer after a page woke up
+const SEEN = 4096; // ids remembered against repeats
+const LONG_URL = 4000; // proxies refuse longer ones
+const LOST = new Error("connection lost"); // a request that the cut left unanswered
+
+const now = () => performance.now();
+const noop = () => {};
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const rethrow = (error) => queueMicrotask(() => { throw error; });
+// The `reconnect` column of the close codes: what 44xx says stays true, save slow readers and limits.
+const isFinal = (code) => code === 1009 || (code >= 4400 && code < 4500 && code !== 4408 && code !== 4425 && code !== 4429);
+
+/** A refusal or failure; `code` is the gateway's word for it. */
+export class WarrenError extends Error {
+  constructor(code, { closeCode, status, retry_ms, problem, cause } = {}) {
+    const words = problem && [problem.title, problem.detail].filter(Boolean).join(": ");
+    super(words ? `${words} (${code})` : code + (closeCode ? ` (${closeCode})` : ""), { cause });
+    Object.assign(this, { name: "WarrenError", code, closeCode, status, retry_ms, problem });
+  }
+}
+
+/** The payload of a message as bytes, whatever its encoding. */
+export function bytes({ payload, payload_encoding: encoding }) {
+  if (encoding === "base64") return Uint8Array.from(atob(payload), (c) => c.charCodeAt(0));
+  return new TextEncoder().encode(encoding === "json" ? JSON.stringify(payload) : payload);
+}
+
+async function refusal(response, hold) {
+  const problem = await response.json().catch(noop);
+  const { status } = response;
+  const known = typeof problem?.code === "string";
+  const after = problem?.retry_after_seconds ?? response.headers.get("retry-after");
+  return new WarrenError(known ? problem.code : `http_${status}`, {
+    // A proxy that answers for a gateway which was there a moment ago says nothing final.
+    closeCode: known || !hold ? 4000 + status : undefined,
+    status,
+    problem: known ? problem : undefined,
+    retry_ms: after > 0 ? after * 1000 : undefined,
+  });
+}
+
+function gatewayBase(url, from = globalThis.location?.href) {
+  const { protocol, host, pathname } = new URL(url, from);
+  if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`not the address of a gateway: ${url}`);
+  return protocol.replace("ws", "http") + "//" + host + pathname.replace(/\/(v1(\/.*)?)?$/, "");
+}
+
+function expiry(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000;
+  } catch {
+    return NaN;
+  }
+}
+
+const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
+
+function normalize(bindings) {
+  return [bindings ?? []].flat().map(({ exchange, routing_key = "#", arguments: args }) =>
+    args && Object.keys(args).length ? { exchange, routing_key, arguments: args } : { exchange, routing_key });
+}
+
+const bindingKey = ({ exchange, routing_key, arguments: args = {} }) =>
+  JSON.stringify([exchange, routing_key, Object.entries(args ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))]);
+
+// Event stream parser (HTML standard, 9.2.6); only the data matters here: each frame repeats its type and id.
+// A line ends in CR, LF or CRLF, and a chunk may end anywhere. A CR ends its line at once, so that no event waits.
+function eventStream(onData) {
+  let rest = "";
+  let data = [];
+  let afterCR = false;
+  return (chunk) => {
+    if (!chunk) return;
+    const text = afterCR && chunk[0] === "\n" ? chunk.slice(1) : chunk;
+    afterCR = chunk.endsWith("\r");
+    const lines = (rest + text).split(/\r\n|\n|\r/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === "") {
+        if (data.length) onData(data.join("\n"));
+        data = [];
+      } else if (/^data(:|$)/.test(line)) {
+        data.push(line.slice(5).replace(/^ /, ""));
+      }
+    }
+  };
+}
+
+// Each transport opens one stream for `link` and calls onData for each frame and onEnd once it is over.
+const transports = {
+  ws(link, url, token, { WebSocket }, onData, onEnd) {
+    if (!WebSocket) throw new WarrenError("no_websocket", { closeCode: 4400 });
+    const socket = new WebSocket(url.replace(/^http/, "ws"), "warren.v1");
+    link.send = (request) => socket.send(JSON.stringify(request));
+    link.close = (dead) => {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      if (dead && socket.terminate) socket.terminate(); // Node's ws would wait for the peer's close
+      else socket.close();
+    };
+    // A browser can send no header with a handshake: the token is the first message.
+    socket.onopen = () => token && link.send({ type: "auth", token });
+    socket.onmessage = (event) => onData(event.data);
+    socket.onclose = (event) => onEnd({ code: event.code, reason: event.reason });
+    socket.onerror = noop; // a close follows
+  },
+
+  async sse(link, url, token, { fetch, credentials }, onData, onEnd, hold) {
+    const abort = new AbortController();
+    link.close = () => abort.abort();
+    const response = await fetch(url, {
+      headers: { Accept: "text/event-stream", ...bearer(token) }, cache: "no-store", credentials, signal: abort.signal,
+    });
+    if (!response.ok || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
+      throw await refusal(response, hold);
+    }
+    const parse = eventStream(onData);
+    const decoder = new TextDecoder();
+    const reader = response.body.getReader();
+    for (let part; !(part = await reader.read()).done;) parse(decoder.decode(part.value, { stream: true }));
+    onEnd({});
+  },
+
+  // Only where an EventSource is injected. It hides why it was refused: the next attempt asks with fetch.
+  eventsource(link, url, token, { EventSource, credentials }, onData, onEnd) {
+    const source = new EventSource(url + (token ? `&access_token=${encodeURIComponent(token)}` : ""),
+      { withCredentials: credentials === "include" });
+    link.close = () => source.close();
+    for (const type of ["ready", "message", "gap", "bindings", "paused", "resumed", "ping", "bye"]) {
+      source.addEventListener(type, (event) => onData(event.data));
+    }
+    source.onerror = () => onEnd({ refused: source.readyState === 2 });
+  },
+};
+
+/** One gateway. */
+export class Warren {
+  #context;
+  #subscriptions = new Set();
+  #token; // promise of the current one
+  #current;
+
+  constructor(url = globalThis.location?.origin, options = {}) {
+    const { WebSocket, fetch } = globalThis;
+    const settings = { WebSocket, fetch, ...DEFAULTS, ...options };
+    this.#context = {
+      base: gatewayBase(url),
+      settings,
+      token: () => this.#ask(),
+      // The token was refused: ask again, once for all subscriptions. False if there is nobody to ask.
+      expire: (token) => {
+        if (this.#current === token) this.#token = undefined;
+        return typeof settings.token === "function";
+      },
+      request: (...args) => this.#request(...args),
+      closed: (subscription) => this.#subscriptions.delete(subscription),
+    };
+    settings.signal?.addEventListener("abort", () => this.close(), { once: true });
+  }
+
+  /** A subscription that may still be connecting. */
+  open(bindings, options = {}) {
+    const subscription = new Subscription(this.#context, normalize(bindings), options);
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  /** A subscription whose stream is open: nothing published from now on is missed. */
+  async subscribe(bindings, options) {
+    const subscription = this.open(bindings, options);
+    await subscription.whenReady();
+    return subscription;
+  }
+
+  /** What the caller may bind, as far as the gateway knows. */
+  async exchanges({ signal } = {}) {
+    return (await this.request("GET", "/v1/exchanges", { signal })).exchanges;
+  }
+
+  /** One REST call; a refusal is a WarrenError. */
+  request(method, path, { body, signal } = {}) {
+    return this.#request(this.#context.base, method, path, body, signal);
+  }
+
+  /** From now on this token, in open streams too. */
+  async auth(token) {
+    this.#context.settings.token = token;
+    this.#token = undefined;
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.renew()));
+  }
+
+  async close() {
+    for (const subscription of this.#subscriptions) await subscription.close();
+  }
+
+  async #ask() {
+    const { token } = this.#context.settings;
+    if (expiry(this.#current) < Date.now()) this.#token = undefined;
+    this.#token ??= Promise.resolve(typeof token === "function" ? token({ previous: this.#current }) : token);
+    const asked = this.#token;
+    try {
+      return (this.#current = await asked);
+    } catch (error) {
+      if (this.#token === asked) this.#token = undefined;
+      throw new WarrenError("token_unavailable", { cause: error });
+    }
+  }
+
+  async #request(base, method, path, body, signal, again = true) {
+    const { fetch, credentials } = this.#context.settings;
+    const token = await this.#ask();
+    const response = await fetch(base + path, {
+      method, credentials, signal,
+      headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...bearer(token) },
+      body: body && JSON.stringify(body),
+    });
+    if (response.ok) return response.status === 204 ? undefined : response.json();
+    if (response.status === 401 && again && this.#context.expire(token)) {
+      return this.#request(base, method, path, body, signal, false);
+    }
+    throw await refusal(response);
+  }
+}
+
+class FrameEvent extends Event {
+  waits = [];
+  constructor(type, detail) {
+    super(type);
+    this.detail = detail;
+  }
+  /** The next frame waits for this promise. */
+  waitUntil(promise) {
+    if (promise?.then) this.waits.push(promise.then(noop, rethrow));
+  }
+}
+
+/** A stream of messages that outlives its connections. */
+export class Subscription extends EventTarget {
+  bindings; // as the gateway last said
+  error; // why it is closed, if not by close()
+  #context;
+  #settings;
+  #options;
+  #base; // of the gateway to go to next
+  #id; // of an owned subscription
+  #share;
+  #position; // the last event id that came
+  #started; // true since the first `ready`
+  #closed = false;
+  #ends = new AbortController(); // removes the page's listeners
+
+  #link = null; // the open or opening stream
+  #candidate = null; // one that shall take its place once it is ready
+  #prefer;
+  #attempts = 0; // steps of the backoff
+  #misses = 0; // attempts in a row without an answer
+  #denied = 0; // tokens in a row that were refused
+  #retry = 0; // timer
+  #retryFrom = 0; // when the next attempt is allowed: the gateway's retry_ms
+  #upgrade = 0; // timer
+  #upgradeWait;
+  #heartbeat;
+  #learned = false; // the heartbeat was
+  #frozen = false;
+  #move = null; // from a shared subscription to an owned one
+
+  #queue = []; // [frame, size]
+  #size = 0;
+  #full = false; // from the high-water mark down to the low one
+  #held = false; // deliberately without a stream
+  #paused = false; // by pause()
+  #pausedThere = false; // the whole subscription, by somebody else
+  #flowing = false; // there is a message listener
+  #iterators = 0;
+  #pumping = false;
+  #waiters = []; // iterators
+  #watchers = []; // whenReady
+  #seen = new Set();
+  #requests = new Map();
+  #ref = 0;
+  #changes = Promise.resolve();
+  #shown = "connecting";
+
+  /** Made by Warren. */
+  constructor(context, bindings, options) {
+    super();
+    this.#context = context;
+    this.#settings = context.settings;
+    this.#options = options;
+    this.#base = context.base;
+    this.bindings = bindings;
+    this.#id = options.subscription;
+    this.#position = options.after;
+    this.#share = bindings.length > 0 && options.share !== false;
+    this.#heartbeat = this.#settings.heartbeat;
+    this.#upgradeWait = this.#settings.upgradeAfter;
+    const { signal } = options;
+    const abort = () => this.#finish(signal.reason, true);
+    const once = { signal: this.#ends.signal };
+    signal?.addEventListener("abort", abort, once);
+    const { document } = globalThis;
+    const wake = () => this.#wake();
+    for (const type of ["online", "offline", "pageshow"]) globalThis.addEventListener?.(type, wake, once);
+    document?.addEventListener("visibilitychange", wake, once);
+    document?.addEventListener("resume", wake, once);
+    // A frozen page cannot read: come back at the position instead of being cut as a slow reader.
+    document?.addEventListener("freeze", () => {
+      this.#frozen = true;
+      this.#drop();
+    }, once);
+    queueMicrotask(() => (signal?.aborted ? abort() : this.#connect()));
+  }
+
+  get state() {
+    if (this.#closed) return "closed";
+    if (!this.#started) return "connecting";
+    if (!this.#link?.ready && !this.#held) return "recovering";
+    return this.#paused || this.#pausedThere ? "paused" : "live";
+  }
+
+  /** "ws", "sse", or null between two streams. */
+  get transport() {
+    return this.#link?.ready ? this.#link.kind : null;
+  }
+
+  /** The id of an owned subscription; null on a shared one. */
+  get id() {
+    return this.#id ?? null;
+  }
+
+  /** The event id after which a later subscription can go on: `after`. */
+  get position() {
+    return this.#position ?? null;
+  }
+
+  /** Calls handler(detail); if it returns a promise, the next frame waits for it. Returns the way to remove it. */
+  on(type, handler, options) {
+    const listener = (event) => event.waitUntil(handler.call(this, event.detail));
+    this.addEventListener(type, listener, options);
+    return () => this.removeEventListener(type, listener, options);
+  }
+
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest);
+    if (type !== "message" || this.#flowing) return;
+    this.#flowing = true;
+    queueMicrotask(() => this.#pump()); // after the listeners that are added in the same breath
+  }
+
+  /** Messages in order; leaving the loop closes the subscription. */
+  [Symbol.asyncIterator]() {
+    return this.#iterate((frame) => frame.type === "message");
+  }
+
+  /** The same with ready, gap and bindings frames at their place. */
+  frames(options) {
+    return this.#iterate(() => true, options);
+  }
+
+  /** The messages alone. */
+  messages(options) {
+    return this.#iterate((frame) => frame.type === "message", options);
+  }
+
+  /** Resolves once the stream is open, rejects when it closes before. */
+  whenReady({ signal } = {}) {
+    return this.#abortable(signal, async () => {
+      while (!this.#link?.ready) {
+        if (this.#closed) throw this.error ?? new WarrenError("closed");
+        await new Promise((resolve) => this.#watchers.push(resolve));
+      }
+    });
+  }
+
+  bind(bindings, options) {
+    return this.#change("bind", normalize(bindings), options);
+  }
+
+  unbind(bindings, options) {
+    return this.#change("unbind", normalize(bindings), options);
+  }
+
+  pause({ signal } = {}) {
+    return this.#setPaused(true, signal);
+  }
+
+  resume({ signal } = {}) {
+    return this.#setPaused(false, signal);
+  }
+
+  /** Moves to "ws", "sse" or "auto" without loss. */
+  async use(transport) {
+    this.#settings = { ...this.#settings, transport };
+    this.#misses = 0;
+    const kind = transport === "auto" ? this.#kinds()[0] : transport;
+    if (this.#link?.ready && this.#link.kind !== kind) this.#challenge(kind);
+  }
+
+  /** Asks for the token again and tells the gateway. */
+  async renew() {
+    const link = this.#link;
+    if (!link?.ready) return;
+    if (!link.send) return this.#challenge(link.kind);
+    const token = await this.#context.token();
+    await this.#request(link, { type: "auth", token });
+    this.#holdToken(link, token);
+  }
+
+  async close() {
+    this.#finish(undefined, true);
+  }
+
+  [Symbol.asyncDispose ?? "asyncDispose"]() {
+    return this.close();
+  }
+
+  // ---- streams
+
+  #kinds() {
+    const { transport, WebSocket } = this.#settings;
+    if (transport !== "auto") return [transport];
+    return WebSocket ? ["ws", "sse"] : ["sse"];
+  }
+
+  // What worked last, and now and then the other one.
+  #choose() {
+    const [first, second] = this.#kinds();
+    if (!second) return first;
+    const preferred = this.#prefer ?? first;
+    const turn = this.#started ? 3 : 2;
+    return this.#misses % turn === turn - 1 ? (preferred === first ? second : first) : preferred;
+  }
+
+  async #connect(kind = this.#choose(), role = "link") {
+    if (this.#closed || this.#frozen) return;
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    if (role === "link" && !this.#move && (this.#full || (this.#paused && kind === "sse"))) {
+      this.#held = true; // whoever resumes connects
+      return this.#changed();
+    }
+    this.#held = false;
+    const link = { kind, born: now(), due: now() + this.#settings.timeout, close: noop, overlap: 0 };
+    if (role === "link") this.#link = link;
+    else this.#candidate = link;
+    this.#watch(link);
+    this.#changed();
+    const current = () => link === this.#link || link === this.#candidate;
+    const onEnd = (end) => current() && this.#ended(link, end);
+    const onData = (text) => {
+      if (!current()) return;
+      let frame;
+      try {
+        frame = JSON.parse(text);
+      } catch {
+        return onEnd({ reason: "not_json" });
+      }
+      this.#receive(link, frame, text.length);
+    };
+    try {
+      const token = await this.#context.token();
+      if (!current()) return;
+      link.token = token;
+      const url = await this.#address(link);
+      if (!current()) return;
+      const events = kind === "sse" && this.#settings.EventSource && !this.#refused ? "eventsource" : kind;
+      this.#refused = false;
+      await transports[events](link, url, token, this.#settings, onData, onEnd, this.#started);
+    } catch (error) {
+      onEnd({ code: error.closeCode, reason: error.code ?? "unreachable", retry_ms: error.retry_ms, error });
+    }
+  }
+  #refused = false; // the injected EventSource was
+
+  async #address(link) {
+    const { kind } = link;
+    const { payload, lingerSeconds, from, last } = this.#options;
+    const { bindings, share } = this.#move ?? { bindings: normalize(this.bindings), share: this.#share };
+    const query = new URLSearchParams();
+    const start = { after: this.#position, from: this.#position ? undefined : from, last: this.#position ? undefined : last };
+    for (const [name, value] of Object.entries(start)) if (value !== undefined) query.set(name, value);
+    link.byId = Boolean(this.#id) && !this.#move;
+    if (!link.byId) {
+      const list = JSON.stringify(bindings);
+      if (list.length > LONG_URL || (kind === "sse" && !bindings.length)) {
+        const body = { bindings, payload, linger_seconds: lingerSeconds };
+        ({ id: this.#id } = await this.#context.request(this.#base, "POST", "/v1/subscriptions", body, this.#ends.signal));
+        this.#share = false;
+        link.byId = true;
+      } else {
+        if (bindings.length) query.set("bindings", list);
+        if (bindings.length && !share) query.set("share", "false");
+        if (!share && lingerSeconds) query.set("linger_seconds", lingerSeconds);
+        if (payload) query.set("payload", payload);
+      }
+    }
+    return `${this.#base}/v1/${link.byId ? `subscriptions/${this.#id}/` : ""}${kind}?${query}`;
+  }
+
+  #receive(link, frame, size) {
+    const { type } = frame;
+    link.grace = false;
+    if (link === this.#candidate && type === "ready" && !this.#takeOver(link)) return;
+    if (link.ready || type === "ready") link.due = now() + 2.5 * this.#heartbeat;
+    if (type === "message" || type === "gap" || type === "bindings") this.#append(link, frame, size);
+    else if (type === "ready") this.#ready(link, frame, size);
+    else if (type === "ping") this.#learn(link, frame);
+    else if (type === "bye") this.#ended(link, frame);
+    else if (type === "ok" || type === "pong" || type === "error") this.#settle(frame);
+    else if (type === "paused" || type === "resumed") {
+      if (frame.scope === "subscription") this.#pausedThere = type === "paused";
+      this.#changed();
+    }
+    link.pinged = type === "ping" && frame.time;
+  }
+
+  #ready(link, frame, size) {
+    link.ready = now();
+    clearTimeout(this.#retry);
+    if (frame.id && (!frame.resumed || !this.#position)) this.#position = frame.id;
+    if (this.#move) {
+      this.#share = false;
+      this.#move.done();
+    }
+    if (frame.subscription) this.#id = frame.subscription;
+    if (frame.bindings) this.bindings = frame.bindings;
+    this.#denied = 0;
+    this.#prefer = link.kind;
+    this.#started = true;
+    this.#pausedThere = false;
+    this.#holdToken(link, link.token);
+    this.#scheduleUpgrade();
+    this.#push(frame, size);
+    this.#changed();
+    this.#notify(this.#watchers);
+    this.#flow();
+  }
+
+  #append(link, frame, size) {
+    const { type, id } = frame;
+    if (id) {
+      const key = type[0] + id;
+      if (this.#seen.has(key)) return;
+      this.#seen.add(key);
+      if (this.#seen.size > SEEN) this.#seen.delete(this.#seen.values().next().value);
+      this.#position = id;
+    }
+    if (type === "bindings") this.bindings = frame.bindings;
+    link.progress = true;
+    if (this.#candidate) this.#candidate.overlap++;
+    this.#push(frame, size);
+  }
+
+  // Two pings in a row are one heartbeat apart by the gateway's clock, which no delay on the way can falsify.
+  #learn(link, { time }) {
+    const apart = Date.parse(time) - Date.parse(link.pinged);
+    if (apart > 0) {
+      this.#heartbeat = Math.max(apart, 1000);
+      this.#learned = true;
+    }
+    this.#emit("ping", { time });
+  }
+
+  #watch(link) {
+    clearTimeout(link.timer);
+    link.timer = setTimeout(() => {
+      if (link !== this.#link && link !== this.#candidate) return;
+      const late = now() - link.due;
+      if (late < 0) return this.#watch(link);
+      if (link.ready && late > 2000 && !link.grace) { // the timer slept, as in a frozen page: ask before judging
+        this.#probe(link);
+        return;
+      }
+      // A heartbeat longer than assumed would look like death again and again.
+      if (link.ready && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
+      this.#ended(link, { reason: "timeout", dead: true });
+    }, Math.max(link.due - now(), 0));
+  }
+
+  #probe(link) {
+    if (link.grace) return;
+    const overdue = link.due <= now();
+    link.grace = true;
+    if (link.send) link.send({ type: "ping" });
+    const wait = link.send || overdue ? GRACE : this.#heartbeat + GRACE;
+    link.due = overdue ? now() + wait : Math.min(link.due, now() + wait);
+    this.#watch(link);
+  }
+
+  // The page came back, or the network changed.
+  #wake() {
+    if (globalThis.document?.visibilityState === "hidden" && !this.#frozen) return;
+    this.#frozen = false;
+    if (this.#link) {
+      if (this.#link.ready) this.#probe(this.#link);
+    } else if (!this.#held && !this.#closed && globalThis.navigator?.onLine !== false) {
+      this.#schedule(Math.random() * this.#settings.retryBase);
+    }
+  }
+
+  // A second stream that takes over when it is ready; what both deliver is dropped by id.
+  #challenge(kind) {
+    if (!this.#link?.ready || this.#move) return;
+    this.#release(this.#candidate);
+    this.#connect(kind, "candidate");
+  }
+
+  #takeOver(link) {
+    const old = this.#link;
+    this.#candidate = null;
+    this.#link = link;
+    this.#release(old);
+    this.#forget();
+    if (link.overlap < SEEN) return true;
+    this.#release(link); // more repeats than are remembered: come again without overlap
+    this.#link = null;
+    this.#connect(link.kind);
+    return false;
+  }
+
+  #scheduleUpgrade() {
+    const [first] = this.#kinds();
+    const { upgradeAfter } = this.#settings;
+    if (this.#prefer === first) {
+      clearTimeout(this.#upgrade);
+      this.#upgrade = 0;
+      this.#upgradeWait = upgradeAfter;
+    } else this.#upgrade ||= setTimeout(() => {
+      this.#upgrade = 0;
+      this.#upgradeWait = Math.min(this.#upgradeWait * 2, 32 * upgradeAfter);
+      this.#scheduleUpgrade();
+      this.#challenge(first);
+    }, this.#upgradeWait * (0.75 + Math.random() / 2));
+  }
+
+  // A token that can be asked for again is renewed before it ends.
+  #holdToken(link, token) {
+    link.token = token;
+    clearTimeout(link.renewal);
+    const left = expiry(token) - Date.now();
+    if (!(left > 0) || typeof this.#settings.token !== "function") return;
+    link.renewal = setTimeout(() => {
+      this.#context.expire(token);
+      this.renew().catch(noop); // the old one stays until its end, which then says why
+    }, Math.min(Math.max(left - Math.min(left / 5, 30_000), 1000), 2 ** 31 - 1));
+  }
+
+  #release(link, dead) {
+    if (!link) return;
+    clearTimeout(link.timer);
+    clearTimeout(link.renewal);
+    link.close(dead);
+  }
+
+  #drop() {
+    this.#release(this.#link);
+    this.#release(this.#candidate);
+    this.#link = this.#candidate = null;
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    this.#forget();
+    this.#changed();
+  }
+
+  #forget() {
+    for (const { reject } of this.#requests.values()) reject(LOST);
+    this.#requests.clear();
+  }
+
+  #ended(link, end) {
+    this.#release(link, end.dead);
+    if (link === this.#candidate) {
+      this.#candidate = null;
+      return;
+    }
+    this.#link = null;
+    this.#forget();
+    this.#refused = end.refused;
+    if (link.ready && now() - link.ready > STEADY) this.#attempts = this.#misses = 0;
+    else if (link.progress) {
+      this.#attempts = Math.min(this.#attempts, 2);
+      this.#misses = 0;
+    } else if (end.type !== "bye") this.#misses++;
+    this.#base = this.#context.base;
+
+    const { code, reason } = end;
+    const gone = code === 4410 || (code === 4404 && link.byId && reason !== "exchange_not_found");
+    const renewed = code === 4401 && this.#denied++ < 1 && this.#context.expire(link.token);
+    const error = end.error instanceof WarrenError ? end.error : new WarrenError(reason || `closed_${code}`, { closeCode: code });
+    if (gone && this.#started) this.#id = undefined; // a new one, at the old position: the gateway answers with the gap
+    else if (this.#move && code >= 4400 && !renewed) this.#move.fail(error); // and back to the shared one
+    else if (!renewed && !(end.reconnect ?? !isFinal(code))) return this.#finish(error);
+    if (end.url) {
+      try {
+        this.#base = gatewayBase(end.url, this.#base);
+      } catch { /* the address we have is good enough */ }
+    }
+    const { retryBase, retryCap } = this.#settings;
+    const step = globalThis.navigator?.onLine === false ? retryCap : Math.min(retryCap, retryBase * 2 ** this.#attempts++);
+    const asked = Math.min(end.retry_ms ?? 0, 300_000);
+    this.#retryFrom = now() + asked;
+    this.#schedule(asked + Math.random() * step, end);
+  }
+
+  #schedule(wait, end = {}) {
+    clearTimeout(this.#retry);
+    wait = Math.max(wait, this.#retryFrom - now());
+    this.#retry = setTimeout(() => this.#connect(), wait);
+    this.#changed({ code: end.code, reason: end.reason, error: end.error, retry_ms: Math.round(wait) });
+  }
+
+  #finish(error, discard) {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.error = error;
+    this.#drop();
+    clearTimeout(this.#upgrade);
+    this.#ends.abort();
+    this.#move?.fail(error ?? new WarrenError("closed"));
+    if (discard) this.#queue = [];
+    this.#notify(this.#watchers);
+    this.#notify(this.#waiters);
+    this.#context.closed(this);
+    this.#changed({ error, code: error?.closeCode, reason: error?.code });
+    if (error && !discard) this.#emit("error", error);
+    this.#pump();
+  }
+
+  // ---- the consumer's side
+
+  #emit(type, detail) {
+    const event = new FrameEvent(type, detail);
+    this.dispatchEvent(event);
+    return event.waits.length ? Promise.all(event.waits) : undefined;
+  }
+
+  #changed(detail) {
+    const { state } = this;
+    if (state === this.#shown && !detail) return;
+    const previous = this.#shown;
+    this.#shown = state;
+    this.#emit("state", { ...detail, state, previous, transport: this.transport });
+  }
+
+  #notify(list) {
+    for (const resolve of list.splice(0)) resolve();
+  }
+
+  #push(frame, size) {
+    this.#queue.push([frame, size]);
+    this.#size += size;
+    const { highWater, highWaterBytes } = this.#settings;
+    const fill = Math.max(this.#queue.length / highWater, this.#size / highWaterBytes);
+    this.#pump();
+    if (!this.#queue.length) return;
+    this.#notify(this.#waiters);
+    if (fill >= 1 && !this.#full) {
+      this.#full = true;
+      this.#flow();
+    } else if (fill >= 4 && this.#link) { // the gateway did not pause: let its log hold the rest
+      this.#held = true;
+      this.#drop();
+    }
+  }
+
+  #take() {
+    const [frame, size] = this.#queue.shift();
+    this.#size -= size;
+    const { highWater, highWaterBytes } = this.#settings;
+    if (this.#full && this.#queue.length <= highWater / 4 && this.#size <= highWaterBytes / 4) {
+      this.#full = false;
+      queueMicrotask(() => this.#flow());
+    }
+    return frame;
+  }
+
+  async #pump() {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#flowing && !this.#iterators && this.#queue.length && (!this.#paused || this.#closed)) {
+      const frame = this.#take();
+      const busy = this.#emit(frame.type, frame);
+      if (busy) await busy;
+    }
+    this.#pumping = false;
+  }
+
+  #iterate(wanted, { signal, preventClose = false } = {}) {
+    this.#iterators++;
+    let over = false;
+    const leave = () => {
+      if (!over) this.#iterators--;
+      over = true;
+      this.#pump();
+    };
+    const next = async () => {
+      while (!over) {
+        if (signal?.aborted) {
+          leave();
+          throw signal.reason;
+        }
+        if (this.#queue.length && (!this.#paused || this.#closed)) {
+          const frame = this.#take();
+          const busy = this.#emit(frame.type, frame);
+          if (busy) await busy;
+          if (wanted(frame)) return { value: frame, done: false };
+        } else if (this.#closed) {
+          leave();
+          if (this.error) throw this.error;
+        } else {
+          await new Promise((resolve) => this.#waiters.push(resolve));
+        }
+      }
+      return { value: undefined, done: true };
+    };
+    signal?.addEventListener("abort", () => this.#notify(this.#waiters), { signal: this.#ends.signal });
+    return {
+      next,
+      return: async (value) => {
+        leave();
+        this.#notify(this.#waiters);
+        if (!preventClose) await this.close();
+        return { value, done: true };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #setPaused(paused, signal) {
+    this.#paused = paused;
+    this.#changed();
+    this.#pump();
+    this.#notify(this.#waiters);
+    return this.#abortable(signal, () => this.#flow());
+  }
+
+  // Brings the stream to what pause() and the water marks want: by a request where there is a WebSocket,
+  // else by leaving and coming back at the position; the gateway's log holds what lies between.
+  async #flow() {
+    const stop = this.#paused || this.#full;
+    const link = this.#link;
+    if (this.#closed) return;
+    if (this.#held && !link) {
+      if (!stop || (this.#paused && !this.#full && this.#choose() === "ws")) await this.#connect();
+    } else if (link?.ready && stop !== Boolean(link.stopped)) {
+      if (link.send) {
+        link.stopped = stop;
+        await this.#request(link, { type: stop ? "pause" : "resume" })
+          .catch((error) => error !== LOST && link === this.#link && this.#ended(link, { reason: error.code }));
+      } else {
+        this.#held = true;
+        this.#drop();
+      }
+    }
+  }
+
+  // ---- requests
+
+  #request(link, request) {
+    return new Promise((resolve, reject) => {
+      const ref = String(++this.#ref);
+      this.#requests.set(ref, { resolve, reject });
+      link.send({ ...request, ref });
+    });
+  }
+
+  #settle({ type, ref, subscription, problem = {} }) {
+    const request = this.#requests.get(ref);
+    this.#requests.delete(ref);
+    if (type === "error") request?.reject(new WarrenError(problem.code, { status: problem.status, problem }));
+    else request?.resolve(subscription);
+  }
+
+  #abortable(signal, work) {
+    if (!signal) return work();
+    return new Promise((resolve, reject) => {
+      const abort = () => reject(signal.reason);
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort, { once: true });
+      work().then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    });
+  }
+
+  // One change at a time, in the order of the calls.
+  #change(type, list, { signal } = {}) {
+    const change = this.#changes.then(() => {
+      signal?.throwIfAborted();
+      return this.#apply(type, list);
+    });
+    this.#changes = change.catch(noop);
+    return this.#abortable(signal, () => change);
+  }
+
+  async #apply(type, list) {
+    for (;;) {
+      if (!this.#held) await this.whenReady();
+      try {
+        if (!this.#id) return await this.#moveTo(type, list);
+        const link = this.#link;
+        const changed = link?.send
+          ? await this.#request(link, { type, bindings: list })
+          : await this.#rest(type, list);
+        if (changed) this.bindings = changed.bindings;
+        return;
+      } catch (error) {
+        if (error.code === "binding_not_found") return; // it is gone, as was wanted
+        if (error instanceof WarrenError || this.#closed) throw error;
+        await sleep(Math.random() * this.#settings.retryBase); // the connection: again, both ways are idempotent
+      }
+    }
+  }
+
+  async #rest(type, list) {
+    const path = `/v1/subscriptions/${this.#id}/bindings`;
+    const call = (...args) => this.#context.request(this.#base, ...args, this.#ends.signal);
+    if (type === "bind") return call("POST", path, { bindings: list });
+    let changed;
+    const keys = new Set(list.map(bindingKey));
+    for (const binding of this.bindings.filter((b) => keys.has(bindingKey(b)))) {
+      changed = await call("DELETE", `${path}/${binding.id}`, undefined);
+    }
+    return changed;
+  }
+
+  // A shared subscription cannot be changed: go on with one of our own. Its stream numbers the same messages anew,
+  // so they could not be told from repeats: leave first, and let the gateway's `gap` say where that was.
+  #moveTo(type, list) {
+    const keys = new Set(list.map(bindingKey));
+    const kept = normalize(this.bindings).filter((binding) => !keys.has(bindingKey(binding)));
+    return new Promise((resolve, reject) => {
+      const settle = (how) => (value) => {
+        this.#move = null;
+        how(value);
+      };
+      this.#move = { bindings: type === "bind" ? [...kept, ...list] : kept, share: false, done: settle(resolve), fail: settle(reject) };
+      this.#drop();
+      this.#connect();
+    });
+  }
+}
