@@ -36,6 +36,7 @@ var layerRules = []struct {
 	under string
 	may   []string
 }{
+	{".", []string{}}, // the specifications beside go.mod, embedded
 	{"broker", []string{}},
 	{"broker/brokertest", []string{"broker"}},
 	{"broker/memory", []string{"broker"}},
@@ -99,6 +100,8 @@ func TestLayerRulesNoticeEachKindOfBreach(t *testing.T) {
 		{"client imports WebSocket", "cmd/warren", layerWebSocket + "/wsjson", ""},
 		{"gateway imports a test package", "cmd/warren", ours("broker/brokertest"), "brokertest"},
 		{"bench imports a test package", "cmd/bench", ours("broker/rabbitmq/rabbittest"), ""},
+		{"core imports the specifications", "broker", layerModule, "none of our packages"},
+		{"command imports the specifications", "cmd/warren", layerModule, ""},
 		{"unplaced package", "metrics", "fmt", "no layer"},
 		{"package named util", "api/util", "fmt", "util"},
 		{"similar name is another package", "webhook", "fmt", "no layer"},
@@ -135,7 +138,10 @@ func TestCoreWithNetHTTPBelowIsNoticed(t *testing.T) {
 // layerFaults answers how a package breaks the rules.
 func layerFaults(p layerPackage) []string {
 	var faults []string
-	self := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, layerModule), "/")
+	self := p.ImportPath
+	if ours, ok := layerOurs(p.ImportPath); ok {
+		self = ours
+	}
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Sprintf("%s: ", p.ImportPath)+fmt.Sprintf(format, args...))
 	}
@@ -149,7 +155,7 @@ func layerFaults(p layerPackage) []string {
 		fault("no layer rule places this package; add one to layerRules in broker/layers_test.go, to depguard and to the design")
 	}
 	for _, imported := range p.Imports {
-		if other, ok := strings.CutPrefix(imported, layerModule+"/"); ok {
+		if other, ok := layerOurs(imported); ok {
 			faults = append(faults, layerOursFaults(p, self, other, may)...)
 			continue
 		}
@@ -182,6 +188,14 @@ func layerOursFaults(p layerPackage, self, other string, may []string) []string 
 		return []string{fmt.Sprintf("%s: imports %s; it may import %s", p.ImportPath, other, allowed)}
 	}
 	return nil
+}
+
+// layerOurs answers the path of one of our packages relative to the module; the package beside go.mod is ".".
+func layerOurs(imported string) (string, bool) {
+	if imported == layerModule {
+		return ".", true
+	}
+	return strings.CutPrefix(imported, layerModule+"/")
 }
 
 // layerMay answers the rule of the longest path that fits, and whether there is one.

@@ -1,0 +1,144 @@
+# warren: build, test and measure. "make" lists the targets; "make test" is what CI runs.
+#
+# Tools are pinned here and in web/package-lock.json, and nowhere else.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOTESTSUM_VERSION     := v1.13.0
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+# The parts of "test" run one after the other: two test suites at once starve each other's time limits.
+.NOTPARALLEL:
+
+GO      ?= go
+MODULE  := github.com/warren-gateway/warren
+TOOLS   := $(CURDIR)/bin/tools
+LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+TESTSUM := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
+WARREN  := $(CURDIR)/bin/warren
+NPM     := web/node_modules/.package-lock.json
+
+# The date is the commit's, so that the same commit always gives the same binary.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# To be set on the command line: make unit PKG=./broker/... ; make fuzz FUZZTIME=1m ; make bench ARGS=…
+PKG      ?= ./...
+FUZZTIME ?= 10s
+SOAKTIME ?= 10m
+ARGS     ?=
+
+# Tests that need RabbitMQ are those of packages which import rabbittest; they need no build tag. rabbitnode starts one private node
+# for all of them.
+RABBITTEST   := $(MODULE)/broker/rabbitmq/rabbittest
+RABBITNODE   := $(TOOLS)/rabbitnode
+IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} |
+GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 10m
+
+# $(call test-packages,!,) tests those of PKG that do not use rabbittest, $(call test-packages,,COMMAND) those that do, under COMMAND.
+define test-packages
+packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) /$(subst /,\/,$(RABBITTEST))[ \/]/ { print $$1 }')"; \
+if [ -n "$$packages" ]; then $(2) $(GOTEST) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
+endef
+
+# What tests that drive the binary, and browsers, are told.
+export WARREN_TEST_BINARY   := $(WARREN)
+export WARREN_TEST_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+JS_TESTS      = $(shell find web -name node_modules -prune -o -name '*.test.js' -not -name '*.browser.test.js' -print)
+BROWSER_TESTS = $(shell find web -name node_modules -prune -o -name '*.browser.test.js' -print)
+
+##@ Use
+.PHONY: help build run
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/warren, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(WARREN) ./cmd/warren
+
+run: build ## build and serve with demo messages, without RabbitMQ, on http://localhost:8080
+	$(WARREN) serve --demo $(ARGS)
+
+##@ Test
+.PHONY: test deps lint unit integration conformance js browser fuzz
+test: deps lint build unit integration js browser ## everything that CI checks (below 15 minutes on two cores)
+	@echo "== all passed"
+
+deps: ## install what the tests need: Debian packages (as root), npm packages; or say what is missing
+	@.ci/deps
+	@$(MAKE) $(NPM)
+
+lint: $(LINT) $(NPM) ## Go code, layer rules, go.mod, specifications
+	@echo "== lint"
+	$(LINT) run
+	$(GO) test -run 'Layer|NetHTTP' ./broker
+	$(GO) mod tidy -diff
+	cd web && npm run --silent lint:spec
+
+unit: $(TESTSUM) ## Go tests that need no RabbitMQ, with the race detector
+	@echo "== unit"
+	@$(call test-packages,!,)
+
+integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them, with the race detector
+	@echo "== integration"
+	@$(call test-packages,,$(RABBITNODE) --)
+
+conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, against the binary (part of integration)
+	@echo "== conformance"
+	$(RABBITNODE) -- $(GOTEST) $(ARGS) ./cmd/conformance/...
+
+js: build $(NPM) $(RABBITNODE) ## tests of the JavaScript client in Node
+	@echo "== js"
+	$(if $(JS_TESTS),$(RABBITNODE) -- node --test $(ARGS) $(JS_TESTS),@echo "no file web/**/*.test.js")
+
+browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
+	@echo "== browser"
+	$(if $(BROWSER_TESTS),$(RABBITNODE) -- node --test --test-concurrency=1 $(ARGS) $(BROWSER_TESTS),@echo "no file web/**/*.browser.test.js")
+
+fuzz: ## each fuzz target for FUZZTIME=10s
+	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file _ func; do \
+		echo "== fuzz $$file $${func#func }"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+	done
+
+##@ Measure and break
+.PHONY: microbench bench faults soak
+microbench: ## Go benchmarks of PKG=./... with allocations
+	$(GO) test -run '^$$' -bench . -benchmem $(ARGS) $(PKG)
+
+bench: build ## gateway and peers side by side; flags by ARGS=
+	$(GO) run ./cmd/bench $(ARGS)
+
+faults: build ## the whole fault matrix against real processes; flags by ARGS=
+	$(GO) run ./cmd/faults $(ARGS)
+
+soak: build ## mixed load with random faults for SOAKTIME=10m
+	$(GO) run ./cmd/faults -soak $(SOAKTIME) $(ARGS)
+
+##@ Keep house
+.PHONY: fmt clean
+fmt: $(LINT) ## format the Go code as lint wants it
+	$(LINT) fmt
+
+clean: ## remove what was built and installed here
+	rm -rf bin dist coverage.out web/node_modules
+
+# The version is part of the name, so that a new pin installs a new tool.
+$(LINT):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(TESTSUM):
+	GOBIN=$(TOOLS) $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+	mv $(TOOLS)/gotestsum $@
+
+# Always built: the go command knows best whether it is current.
+.PHONY: $(RABBITNODE)
+$(RABBITNODE):
+	@$(GO) build -o $@ ./broker/rabbitmq/rabbittest/cmd/rabbitnode
+
+$(NPM): web/package-lock.json
+	cd web && npm ci --ignore-scripts
