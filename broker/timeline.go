@@ -15,22 +15,24 @@ const (
 	timelineStep = time.Second
 )
 
+// sample says that the log had reached offset at every time after its own.
 type sample struct {
-	at     time.Time
+	after  time.Time
 	offset uint64
 }
 
-// note records that at the time now, before something is appended, the newest
-// offset is newest.
+// note records that something is appended at the time now, and that until then
+// the newest offset is newest.
 func (t *timeline) note(now time.Time, newest uint64) {
+	last := t.touched // the log has been at newest ever since
 	t.touched = now
-	if n := len(t.samples); n > 0 && now.Sub(t.samples[n-1].at) < timelineStep {
+	if n := len(t.samples); n > 0 && last.Sub(t.samples[n-1].after) < timelineStep {
 		return
 	}
 	if len(t.samples) == timelineLen {
 		t.samples = append(t.samples[:0], t.samples[timelineLen/2:]...)
 	}
-	t.samples = append(t.samples, sample{at: now, offset: newest})
+	t.samples = append(t.samples, sample{after: last, offset: newest})
 }
 
 // before returns an offset that the log, which is at newest now, had reached at
@@ -41,7 +43,7 @@ func (t *timeline) before(at time.Time, newest uint64) uint64 {
 		return newest
 	}
 	for i := len(t.samples) - 1; i >= 0; i-- {
-		if !t.samples[i].at.After(at) {
+		if at.After(t.samples[i].after) {
 			return t.samples[i].offset
 		}
 	}
