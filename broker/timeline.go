@@ -26,7 +26,8 @@ type sample struct {
 func (t *timeline) note(now time.Time, newest uint64) {
 	last := t.touched // the log has been at newest ever since
 	t.touched = now
-	if n := len(t.samples); n > 0 && last.Sub(t.samples[n-1].after) < timelineStep {
+	if n := len(t.samples); n > 1 && last.Sub(t.samples[n-2].after) < timelineStep {
+		t.samples[n-1] = sample{after: last, offset: newest}
 		return
 	}
 	if len(t.samples) == timelineLen {
