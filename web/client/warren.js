@@ -211,7 +211,7 @@ export class Warren {
   async #ask() {
     const { token } = this.#context.settings;
     if (expiry(this.#current) < Date.now()) this.#token = undefined;
-    this.#token ??= Promise.resolve(typeof token === "function" ? token({ previous: this.#current }) : token);
+    this.#token ??= (async () => (typeof token === "function" ? token({ previous: this.#current }) : token))();
     const asked = this.#token;
     try {
       return (this.#current = await asked);
@@ -544,6 +544,7 @@ export class Subscription extends EventTarget {
     this.#started = true;
     this.#pausedThere = false;
     this.#holdToken(link, link.token);
+    this.#watch(link);
     this.#scheduleUpgrade();
     this.#push(frame, size);
     this.#changed();
@@ -572,6 +573,8 @@ export class Subscription extends EventTarget {
     if (apart > 0) {
       this.#heartbeat = Math.max(apart, 1000);
       this.#learned = true;
+      link.due = now() + 2.5 * this.#heartbeat;
+      this.#watch(link);
     }
     this.#emit("ping", { time });
   }
@@ -858,7 +861,7 @@ export class Subscription extends EventTarget {
     const link = this.#link;
     if (this.#closed) return;
     if (this.#held && !link) {
-      if (!stop || (this.#paused && !this.#full && this.#choose() === "ws")) await this.#connect();
+      if (!stop || (this.#paused && !this.#full && this.#choose() === "ws")) this.#connect();
     } else if (link?.ready && stop !== Boolean(link.stopped)) {
       if (link.send) {
         link.stopped = stop;

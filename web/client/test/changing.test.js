@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "./fakegateway.js";
+import { binding, collect, payload, setup, subscribed } from "./setup.js";
+
+const other = { exchange: "f", routing_key: "#" };
+const owned = { share: false, ready: { subscription: "ID" } };
+
+test("bind and unbind are requests on a WebSocket, one after the other", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const bound = sub.bind({ exchange: "f" });
+  const unbound = sub.unbind(binding);
+  const bind = await attachment.request("bind");
+  assert.deepEqual(bind.bindings, [other]);
+  assert.equal(attachment.requests.length, 0);
+  attachment.send({ type: "ok", ref: bind.ref, subscription: { id: "ID", bindings: [binding, other] } });
+  await bound;
+  assert.deepEqual(sub.bindings, [binding, other]);
+  const unbind = await attachment.request("unbind");
+  attachment.send({ type: "ok", ref: unbind.ref, subscription: { id: "ID", bindings: [other] } });
+  await unbound;
+  assert.deepEqual(sub.bindings, [other]);
+});
+
+test("a refused bind rejects with the gateway's words and changes nothing", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const bound = sub.bind(other);
+  const { ref } = await attachment.request("bind");
+  attachment.send({ type: "error", ref, problem: { code: "exchange_not_found", title: "No such exchange", status: 404, binding: 0 } });
+  await assert.rejects(bound, (error) => error.code === "exchange_not_found" && error.problem.binding === 0);
+  assert.equal(sub.state, "live");
+});
+
+test("a bind that a cut left unanswered is asked again", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, {}, owned);
+  const bound = sub.bind(other);
+  await attachment.request("bind");
+  attachment.cut();
+  const next = (await gateway.attached()).ready({ subscription: "ID" });
+  const { ref } = await next.request("bind");
+  next.send({ type: "ok", ref, subscription: { id: "ID", bindings: [binding, other] } });
+  await bound;
+});
+
+test("on SSE they are REST calls", async (t) => {
+  const { gateway, sub } = await subscribed(t, { transport: "sse", token: "T" }, owned);
+  gateway.rest = (method) => [200, { id: "ID", bindings: method === "POST" ? [{ id: "b0", ...binding }, { id: "b1", ...other }] : [{ id: "b1", ...other }] }];
+  await sub.bind(other);
+  assert.equal(sub.bindings.length, 2);
+  await sub.unbind([binding, { exchange: "never bound" }]);
+  assert.deepEqual(gateway.calls.map(({ method, url }) => `${method} ${url}`), [
+    "POST /v1/subscriptions/ID/bindings", "DELETE /v1/subscriptions/ID/bindings/b0",
+  ]);
+  assert.deepEqual(gateway.calls[0].body, { bindings: [other] });
+  assert.equal(gateway.calls[0].headers.authorization, "Bearer T");
+  gateway.rest = () => [403, { code: "forbidden_binding", title: "Not allowed", status: 403 }];
+  await assert.rejects(sub.bind({ exchange: "secret" }), { code: "forbidden_binding" });
+});
+
+test("a paused SSE subscription can be changed too", async (t) => {
+  const { gateway, sub } = await subscribed(t, { transport: "sse" }, owned);
+  await sub.pause();
+  gateway.rest = () => [200, { id: "ID", bindings: [binding, other] }];
+  await sub.bind(other);
+  assert.equal(sub.bindings.length, 2);
+  assert.equal(sub.state, "paused");
+});
+
+for (const transport of ["ws", "sse"]) {
+  test(`the first change of a shared subscription moves to an owned one with one gap over ${transport}`, async (t) => {
+    const { gateway, sub, attachment } = await subscribed(t, { transport });
+    const gaps = collect(sub, "gap", (gap) => gap.reason);
+    const got = collect(sub, "message", payload);
+    attachment.messages(1);
+    await until(() => got.length === 1);
+    const bound = sub.bind(other);
+    const next = await gateway.attached();
+    await until(() => attachment.closed);
+    assert.equal(next.query.get("share"), "false");
+    assert.equal(next.query.get("after"), "s.1");
+    assert.deepEqual(JSON.parse(next.query.get("bindings")), [binding, other]);
+    next.ready({ id: "s.1", stream: "o", subscription: "ID", resumed: false });
+    next.send({ type: "gap", id: "o.0", missed: null, reason: "subscription_lost" }).messages(1, 2, "o");
+    await bound;
+    await until(() => got.length === 3);
+    assert.deepEqual(gaps, ["subscription_lost"]);
+    assert.equal(sub.id, "ID");
+    next.cut();
+    assert.equal((await gateway.attached()).path, `/v1/subscriptions/ID/${transport}`);
+  });
+}
+
+test("a refused move goes back to the shared subscription without loss", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t);
+  const got = collect(sub, "message", payload);
+  attachment.messages(1);
+  await until(() => got.length === 1);
+  const bound = sub.bind({ exchange: "secret" });
+  (await gateway.attached()).bye(4403, "forbidden_binding");
+  await assert.rejects(bound, { code: "forbidden_binding" });
+  const back = await gateway.attached();
+  assert.equal(back.query.get("share"), null);
+  assert.equal(back.query.get("after"), "s.1");
+  assert.deepEqual(JSON.parse(back.query.get("bindings")), [binding]);
+  back.ready().messages(2);
+  await until(() => got.length === 2);
+  assert.equal(sub.state, "live");
+});
+
+test("a limit refuses the move as well, rather than keeping the stream away", async (t) => {
+  const { gateway, sub } = await subscribed(t);
+  const bound = sub.unbind(binding);
+  const next = await gateway.attached();
+  assert.equal(next.query.get("bindings"), null);
+  next.bye(4429, "limit_reached", { retry_ms: 0 });
+  await assert.rejects(bound, { code: "limit_reached" });
+  (await gateway.attached()).ready();
+  await until(() => sub.state === "live");
+});
+
+test("no bindings yet: a WebSocket of one's own, or a subscription made first for SSE", async (t) => {
+  const { attachment } = await subscribed(t, {}, { bindings: [], ready: { subscription: "ID" } });
+  assert.equal(attachment.path, "/v1/ws");
+  assert.equal(attachment.query.size, 0);
+  const { gateway, warren } = await setup(t, { transport: "sse" });
+  gateway.rest = () => [201, { id: "NEW", bindings: [] }];
+  warren.open([], { lingerSeconds: 9 });
+  assert.equal((await gateway.attached()).path, "/v1/subscriptions/NEW/sse");
+  assert.deepEqual(gateway.calls[0].body, { bindings: [], linger_seconds: 9 });
+});
+
+test("bindings too long for a URL are posted", async (t) => {
+  const { gateway, warren } = await setup(t);
+  gateway.rest = () => [201, { id: "NEW", bindings: [] }];
+  const many = Array.from({ length: 64 }, (_, n) => ({ exchange: "e", routing_key: `${n}.`.padEnd(200, "x") }));
+  warren.open(many);
+  assert.equal((await gateway.attached()).path, "/v1/subscriptions/NEW/ws");
+  assert.deepEqual(gateway.calls[0].body.bindings, many);
+});
+
+test("an existing subscription is read by its id, and not made anew if it never was", async (t) => {
+  const { gateway, warren } = await setup(t);
+  const opening = warren.subscribe([], { subscription: "GIVEN", after: "s.3" });
+  const attachment = await gateway.attached();
+  assert.equal(attachment.path, "/v1/subscriptions/GIVEN/ws");
+  assert.equal(attachment.query.get("after"), "s.3");
+  attachment.bye(4404, "subscription_not_found");
+  await assert.rejects(opening, { code: "subscription_not_found" });
+});
+
+test("an aborted bind rejects; the subscription goes on", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const controller = new AbortController();
+  const bound = sub.bind(other, { signal: controller.signal });
+  await attachment.request("bind");
+  controller.abort();
+  await assert.rejects(bound, { name: "AbortError" });
+  assert.equal(sub.state, "live");
+});
+
+test("closing rejects a change that waits", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const bound = sub.bind(other);
+  await attachment.request("bind");
+  await sub.close();
+  await assert.rejects(bound);
+});
+
+test("REST calls of one's own carry the token and throw problems", async (t) => {
+  const { gateway, warren } = await setup(t, { token: "T" });
+  gateway.rest = (method, url) => (url === "/v1/exchanges" ? [200, { exchanges: [{ name: "e", type: "topic" }] }] : [204]);
+  assert.deepEqual(await warren.exchanges(), [{ name: "e", type: "topic" }]);
+  assert.equal(await warren.request("PUT", "/v1/exchanges/x", { body: { type: "topic" } }), undefined);
+  assert.equal(gateway.calls[1].headers.authorization, "Bearer T");
+  await assert.rejects(warren.exchanges({ signal: AbortSignal.abort() }), { name: "AbortError" });
+});

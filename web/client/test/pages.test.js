@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { until } from "./fakegateway.js";
+import { collect, payload, subscribed } from "./setup.js";
+
+// The parts of a page that the client listens to.
+const page = new EventTarget();
+const fire = (target, type) => target.dispatchEvent(new Event(type));
+globalThis.document = new EventTarget();
+globalThis.addEventListener = page.addEventListener.bind(page);
+Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true });
+
+beforeEach(() => {
+  document.visibilityState = "visible";
+  navigator.onLine = true;
+});
+
+const patient = { retryBase: 60_000, retryCap: 60_000 };
+
+test("a frozen page leaves and comes back at its position", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t);
+  const got = collect(sub, "message", payload);
+  attachment.messages(1);
+  await until(() => got.length === 1);
+  fire(document, "freeze");
+  await until(() => attachment.closed);
+  assert.equal(sub.state, "recovering");
+  fire(document, "resume");
+  const next = await gateway.attached();
+  assert.equal(next.query.get("after"), "s.1");
+});
+
+test("a page that becomes visible does not wait for the backoff, but for what the gateway asked", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const { gateway, sub, attachment } = await subscribed(t, { ...patient });
+  attachment.bye(1001, "shutting_down", { retry_ms: 200 });
+  await until(() => sub.state === "recovering");
+  const begun = performance.now();
+  fire(document, "visibilitychange");
+  await gateway.attached();
+  const waited = performance.now() - begun;
+  assert.ok(waited > 150 && waited < 3000, `waited ${waited} ms`);
+});
+
+test("a hidden page stays where it is", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, patient);
+  const states = collect(sub, "state");
+  t.mock.method(Math, "random", () => 0.5);
+  attachment.cut();
+  await until(() => sub.state === "recovering");
+  document.visibilityState = "hidden";
+  fire(document, "visibilitychange");
+  fire(page, "offline");
+  assert.equal(states.length, 1);
+  assert.equal(gateway.attachments.length, 1);
+});
+
+test("coming online asks an open WebSocket whether it still lives", async (t) => {
+  const { sub, attachment } = await subscribed(t);
+  fire(page, "online");
+  await attachment.request("ping");
+  attachment.send({ type: "pong" });
+  assert.equal(sub.state, "live");
+});
+
+test("while offline the client tries as seldom as it ever does, online at once", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const { gateway, sub, attachment } = await subscribed(t, { retryBase: 10, retryCap: 60_000_000 });
+  const waits = collect(sub, "state", ({ retry_ms }) => retry_ms);
+  navigator.onLine = false;
+  attachment.cut();
+  await until(() => waits.length === 1);
+  assert.equal(waits[0], 60_000);
+  navigator.onLine = true;
+  fire(page, "online");
+  await gateway.attached();
+});
+
+test("a closed subscription no longer listens to the page", async (t) => {
+  const { gateway, sub } = await subscribed(t);
+  await sub.close();
+  fire(page, "online");
+  fire(document, "freeze");
+  fire(document, "resume");
+  assert.equal(sub.state, "closed");
+  assert.equal(gateway.attachments.length, 1);
+});

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "./fakegateway.js";
+import { binding, collect, setup, subscribed } from "./setup.js";
+
+const jwt = (seconds, name) => {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${part({ alg: "none" })}.${part({ sub: name, exp: Date.now() / 1000 + seconds })}.`;
+};
+
+test("the token is the first message of a WebSocket and a header of SSE", async (t) => {
+  const ws = await subscribed(t, { token: "T" });
+  assert.equal((await ws.attachment.request("auth")).token, "T");
+  assert.equal(ws.attachment.headers.authorization, undefined);
+  const sse = await subscribed(t, { transport: "sse", token: async () => "U" });
+  assert.equal(sse.attachment.headers.authorization, "Bearer U");
+  assert.equal(sse.attachment.query.get("access_token"), null);
+});
+
+test("an anonymous gateway that refuses auth is read all the same", async (t) => {
+  const { sub, attachment } = await subscribed(t, { token: "T" });
+  await attachment.request("auth");
+  attachment.send({ type: "error", problem: { code: "invalid_request", title: "anonymous", status: 400 } }).messages(1);
+  await until(() => sub.position === "s.1");
+  assert.equal(sub.state, "live");
+});
+
+test("a function is asked again when the token has ended, once for all subscriptions", async (t) => {
+  let asked = 0;
+  const { gateway, warren, sub, attachment } = await subscribed(t, { token: async () => `T${++asked}` });
+  const second = warren.open({ exchange: "f" });
+  const there = (await gateway.attached()).ready();
+  await second.whenReady();
+  assert.equal(asked, 1);
+  attachment.bye(4401, "token_expired");
+  there.bye(4401, "token_expired");
+  for (let n = 0; n < 2; n++) {
+    const next = (await gateway.attached()).ready();
+    assert.equal((await next.request("auth")).token, "T2");
+  }
+  await until(() => sub.state === "live" && second.state === "live");
+  assert.equal(asked, 2);
+});
+
+test("a new token that is refused too stops the client", async (t) => {
+  const { gateway, warren } = await setup(t, { token: async () => "bad" });
+  const opening = warren.subscribe(binding);
+  (await gateway.attached()).bye(4401, "unauthorized");
+  (await gateway.attached()).bye(4401, "unauthorized");
+  await assert.rejects(opening, { code: "unauthorized", closeCode: 4401 });
+});
+
+test("a string that has ended stops the client", async (t) => {
+  const { sub, attachment } = await subscribed(t, { token: "T" });
+  attachment.bye(4401, "token_expired");
+  await until(() => sub.state === "closed");
+  assert.equal(sub.error.code, "token_expired");
+});
+
+test("a function that fails is asked again later", async (t) => {
+  let asked = 0;
+  const { gateway, warren } = await setup(t, {
+    token: () => {
+      if (++asked === 1) throw new Error("no network");
+      return "T";
+    },
+  });
+  const sub = warren.open(binding);
+  const reasons = collect(sub, "state", ({ reason }) => reason);
+  (await gateway.attached()).ready();
+  await sub.whenReady();
+  assert.ok(reasons.includes("token_unavailable"));
+});
+
+test("a token is renewed in place before it ends", async (t) => {
+  const tokens = [jwt(1.3, "a"), jwt(600, "a")];
+  const expected = [...tokens];
+  const asked = [];
+  const { gateway, attachment } = await subscribed(t, {
+    token: ({ previous }) => {
+      asked.push(previous);
+      return tokens.shift();
+    },
+  });
+  assert.equal((await attachment.request("auth")).token, expected[0]);
+  const { ref, token } = await attachment.request("auth");
+  assert.equal(token, expected[1]);
+  attachment.send({ type: "ok", ref });
+  assert.deepEqual(asked, [undefined, expected[0]]);
+  assert.equal(gateway.attachments.length, 1);
+});
+
+test("on SSE a new token comes with a new stream that takes over", async (t) => {
+  const { gateway, warren, sub, attachment } = await subscribed(t, { transport: "sse", token: "T" });
+  const states = collect(sub, "state", ({ state }) => state);
+  attachment.messages(1);
+  await until(() => sub.position === "s.1");
+  warren.auth("U");
+  const next = await gateway.attached();
+  assert.equal(next.headers.authorization, "Bearer U");
+  assert.equal(next.query.get("after"), "s.1");
+  next.ready();
+  await until(() => attachment.closed);
+  assert.deepEqual(states.filter((state) => state !== "live"), []);
+});
+
+test("auth() presents a token by hand, and says if it is refused", async (t) => {
+  const { warren, attachment } = await subscribed(t, { token: "T" });
+  await attachment.request("auth");
+  const given = warren.auth("U");
+  const { ref, token } = await attachment.request("auth");
+  assert.equal(token, "U");
+  attachment.send({ type: "error", ref, problem: { code: "forbidden_binding", title: "Not allowed", status: 403 } });
+  await assert.rejects(given, { code: "forbidden_binding" });
+});
+
+test("REST calls ask again after a 401", async (t) => {
+  let asked = 0;
+  const { gateway, warren } = await setup(t, { token: () => `T${++asked}` });
+  gateway.rest = (_method, _url, _body, { headers }) => (headers.authorization === "Bearer T2"
+    ? [200, { exchanges: [] }]
+    : [401, { code: "unauthorized", title: "Token expired", status: 401 }]);
+  assert.deepEqual(await warren.exchanges(), []);
+  assert.equal(asked, 2);
+});
