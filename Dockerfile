@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # A static binary in an empty image:
 #   docker build -t warren . && docker run --rm -p 8080:8080 warren serve --demo
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
