@@ -159,10 +159,8 @@ func layerFaults(p layerPackage) []string {
 			faults = append(faults, layerOursFaults(p, self, other, may)...)
 			continue
 		}
-		for module, owners := range layerOwners {
-			if layerUnder(imported, module) && !layerUnderAny(self, owners) {
-				fault("imports %s; only %s may", module, strings.Join(owners, ", "))
-			}
+		if owners := layerOwnersOf(imported); owners != nil && !layerUnderAny(self, owners) {
+			fault("imports %s; only %s may", imported, strings.Join(owners, ", "))
 		}
 		if self == "broker" && layerIsModule(imported) {
 			fault("imports %s; the core uses the standard library alone", imported)
@@ -196,6 +194,16 @@ func layerOurs(imported string) (string, bool) {
 		return ".", true
 	}
 	return strings.CutPrefix(imported, layerModule+"/")
+}
+
+// layerOwnersOf answers who alone may import a package of others, or nil when everybody may.
+func layerOwnersOf(imported string) []string {
+	for module, owners := range layerOwners {
+		if layerUnder(imported, module) {
+			return owners
+		}
+	}
+	return nil
 }
 
 // layerMay answers the rule of the longest path that fits, and whether there is one.
