@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"net"
+	"sync"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+const (
+	// coalesceBytes is how much small frames are copied together for one system
+	// call. A stalled stream holds one such buffer until its write timeout.
+	coalesceBytes = 32 << 10
+	// bigFrame is the size from which a frame is written from where it lies.
+	bigFrame = 8 << 10
+	// writeBytes is after how many bytes a system call is due, whatever is left.
+	writeBytes = 64 << 10
+	// batchFrames is how many frames a stream takes from its log at a time.
+	batchFrames = 128
+)
+
+// batch is what one round of a stream's loop works with. It comes from a pool,
+// so that an idle stream holds neither memory nor frames.
+type batch struct {
+	frames []broker.Frame
+	// buf holds copies of small frames; it never grows, because vecs has parts of it.
+	buf  []byte
+	open int // where the part of buf begins that is not in vecs yet
+	vecs [][]byte
+	rest net.Buffers // the part of vecs that is not written yet
+	size int         // bytes added since the last reset
+}
+
+var batches = sync.Pool{New: func() any {
+	return &batch{
+		frames: make([]broker.Frame, 0, batchFrames+8),
+		buf:    make([]byte, 0, coalesceBytes),
+		vecs:   make([][]byte, 0, 16),
+	}
+}}
+
+func getBatch() *batch { return batches.Get().(*batch) } //nolint:forcetypeassert // the pool has nothing else
+
+// release gives b back without a reference to any frame: a frame in a pooled
+// slice would keep memory that its log has evicted.
+func (b *batch) release() {
+	b.forget()
+	batches.Put(b)
+}
+
+func (b *batch) forget() {
+	clear(b.frames)
+	b.frames = b.frames[:0]
+	b.reset()
+}
+
+func (b *batch) reset() {
+	clear(b.vecs)
+	b.vecs, b.rest = b.vecs[:0], nil
+	b.buf = b.buf[:0]
+	b.open, b.size = 0, 0
+}
+
+// room reports whether head and body fit before a write is due.
+func (b *batch) room(n int) bool {
+	copied := n
+	if n >= bigFrame {
+		copied = maxHeader
+	}
+	return b.size == 0 || b.size+n <= writeBytes && len(b.buf)+copied <= cap(b.buf)
+}
+
+// add adds head and body. head is copied, body is copied unless it is big.
+func (b *batch) add(head, body []byte) {
+	b.size += len(head) + len(body)
+	b.buf = append(b.buf, head...)
+	if len(body) < bigFrame {
+		b.buf = append(b.buf, body...)
+		return
+	}
+	b.seal()
+	b.vecs = append(b.vecs, body)
+	b.rest = b.vecs
+}
+
+// seal moves the open part of buf to vecs, and all of vecs to what is to be written.
+func (b *batch) seal() {
+	if len(b.buf) > b.open {
+		b.vecs = append(b.vecs, b.buf[b.open:len(b.buf):len(b.buf)])
+		b.open = len(b.buf)
+	}
+	b.rest = b.vecs
+}
+
+// maxHeader is the longest header of an unmasked WebSocket frame.
+const maxHeader = 10
+
+const (
+	opText  = 0x1
+	opClose = 0x8
+	opPing  = 0x9
+	opPong  = 0xA
+
+	finBit = 0x80
+)
+
+// appendHeader appends the header of a final, unmasked frame (RFC 6455, section 5.2).
+func appendHeader(b []byte, op byte, n int) []byte {
+	switch {
+	case n < 126:
+		return append(b, finBit|op, byte(n))
+	case n < 1<<16:
+		return append(b, finBit|op, 126, byte(n>>8), byte(n))
+	}
+	u := uint64(n) //nolint:gosec // a length
+	return append(b, finBit|op, 127, byte(u>>56), byte(u>>48), byte(u>>40), byte(u>>32),
+		byte(u>>24), byte(u>>16), byte(u>>8), byte(u))
+}

@@ -1,0 +1,169 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+// requestKind is the type of a WebSocket request.
+type requestKind string
+
+const (
+	requestBind   requestKind = "bind"
+	requestUnbind requestKind = "unbind"
+	requestPause  requestKind = "pause"
+	requestResume requestKind = "resume"
+	requestAuth   requestKind = "auth"
+	requestPing   requestKind = "ping"
+)
+
+// requestMembers are the members that each type takes besides type and ref. All
+// of them are needed.
+var requestMembers = map[requestKind][]string{
+	requestBind:   {"bindings"},
+	requestUnbind: {"bindings"},
+	requestPause:  nil,
+	requestResume: nil,
+	requestAuth:   {"token"},
+	requestPing:   nil,
+}
+
+// RequestTypes lists the types of WebSocket requests, sorted.
+func RequestTypes() []string {
+	var out []string
+	for kind := range requestMembers {
+		out = append(out, string(kind))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// request is one WebSocket request.
+type request struct {
+	kind requestKind
+	// ref is the client's own mark, echoed as it was written; nil if it gave none.
+	ref      json.RawMessage
+	bindings json.RawMessage
+	token    string
+}
+
+// maxRef is the longest ref, in characters.
+const maxRef = 128
+
+// parseRequest reads a message. ok is false when it is not JSON at all. The
+// request's ref is set, where it can be, even with a problem.
+func parseRequest(p []byte) (req request, ok bool, problem *broker.Error) {
+	if !utf8.Valid(p) || !json.Valid(p) {
+		return req, false, nil
+	}
+	var members map[string]json.RawMessage
+	if bytes.TrimLeft(p, " \t\r\n")[0] != '{' || json.Unmarshal(p, &members) != nil {
+		return req, true, invalid("", "a request has to be a JSON object")
+	}
+	if problem = req.setRef(members); problem != nil {
+		return req, true, problem
+	}
+	var kind string
+	if !isString(members["type"], &kind) {
+		return req, true, invalid("type", "a request needs a type, which is a string")
+	}
+	req.kind = requestKind(kind)
+	wanted, known := requestMembers[req.kind]
+	if !known {
+		return req, true, invalid("type", "there is no such type of request")
+	}
+	return req, true, req.setMembers(members, wanted)
+}
+
+func (req *request) setRef(members map[string]json.RawMessage) *broker.Error {
+	raw, given := members["ref"]
+	if !given {
+		return nil
+	}
+	var ref string
+	if !isString(raw, &ref) || ref == "" || utf8.RuneCountInString(ref) > maxRef {
+		return invalid("ref", "ref has to be a string of 1 to 128 characters")
+	}
+	req.ref = raw
+	return nil
+}
+
+func (req *request) setMembers(members map[string]json.RawMessage, wanted []string) *broker.Error {
+	var unknown []string
+	for name := range members {
+		if name != "type" && name != "ref" && !slices.Contains(wanted, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown) // the same answer to the same request
+		return invalid(unknown[0], "a request of this type has no such member")
+	}
+	for _, name := range wanted {
+		if _, given := members[name]; !given {
+			return invalid(name, "a request of this type needs this member")
+		}
+	}
+	req.bindings = members["bindings"]
+	if raw, given := members["token"]; given && (!isString(raw, &req.token) || req.token == "") {
+		return invalid("token", "token has to be a string that is not empty")
+	}
+	return nil
+}
+
+func isString(raw json.RawMessage, s *string) bool {
+	return len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, s) == nil
+}
+
+func invalid(field, detail string) *broker.Error {
+	return broker.Errorf(broker.CodeInvalidRequest, detail).WithField(field)
+}
+
+// serve answers one message. A reason ends the stream with it.
+func (st *stream) serve(p []byte) Reason {
+	req, ok, problem := parseRequest(p)
+	if !ok {
+		return ReasonProtocolError
+	}
+	st.srv.requests.Add(1)
+	var answer broker.Frame
+	err := st.session.Allow()
+	switch {
+	case err != nil:
+	case problem != nil:
+		err = problem
+	default:
+		st.operation(func(ctx context.Context) { answer, err = st.perform(ctx, req) })
+	}
+	if err != nil {
+		answer = broker.ErrorFrame(req.ref, st.srv.opts.Problem(broker.AsError(err)))
+	}
+	st.ws.reply(answer)
+	return ""
+}
+
+// perform does what the request asks for.
+func (st *stream) perform(ctx context.Context, req request) (broker.Frame, error) {
+	var resource json.RawMessage
+	var err error
+	switch req.kind {
+	case requestPing:
+		return broker.PongFrame(req.ref), nil
+	case requestPause:
+		st.att.Pause()
+	case requestResume:
+		st.att.Resume()
+	case requestBind:
+		resource, err = st.session.Bind(ctx, req.bindings)
+	case requestUnbind:
+		resource, err = st.session.Unbind(ctx, req.bindings)
+	case requestAuth:
+		resource, err = st.session.Auth(ctx, req.token)
+	}
+	return broker.OKFrame(req.ref, resource), err
+}

@@ -1,0 +1,39 @@
+package transport
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawConn returns the file descriptor's owner below conn, nil if there is none.
+func rawConn(conn net.Conn) syscall.RawConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// setUserTimeout bounds how long sent data may stay unacknowledged (RFC 5482),
+// which is how the kernel notices a peer that vanished. It is best effort: not
+// every connection is TCP.
+func setUserTimeout(conn net.Conn, d time.Duration) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	})
+}

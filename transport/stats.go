@@ -1,0 +1,86 @@
+package transport
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+// Stats is a snapshot of a Server's counters. All but Open only ever grow.
+type Stats struct {
+	SSE, WS TransportStats
+	// Closes counts the streams that ended, by reason; ReasonClientGone too.
+	Closes map[Reason]uint64
+	// Refusals counts the streams that were refused with a bye, by reason.
+	Refusals map[Reason]uint64
+	// Requests counts WebSocket requests, whatever came of them.
+	Requests uint64
+}
+
+// TransportStats counts one transport's work.
+type TransportStats struct {
+	// Open is how many streams there are now.
+	Open int64
+	// Opened is how many there have been.
+	Opened uint64
+	// Frames counts frames of all types written, Messages those of type message.
+	Frames, Messages uint64
+	// Bytes counts what was written to sockets, framing included.
+	Bytes uint64
+	// Writes counts system calls (on HTTP/2: flushes).
+	Writes uint64
+}
+
+// StreamEnd says how a stream ended.
+type StreamEnd struct {
+	Transport broker.Transport
+	Reason    Reason
+	// Code is the close code, 1006 where nobody was left to get one.
+	Code     int
+	Duration time.Duration
+	// Messages and Gaps count the frames of these types that were written.
+	Messages, Gaps uint64
+	Bytes          uint64
+}
+
+// counters are one transport's. Streams add to them once per write.
+type counters struct {
+	open                             atomic.Int64
+	opened                           atomic.Uint64
+	frames, messages, bytes, flushes atomic.Uint64
+	_                                [16]byte // two of them do not share a cache line
+}
+
+func (c *counters) snapshot() TransportStats {
+	return TransportStats{
+		Open: c.open.Load(), Opened: c.opened.Load(), Frames: c.frames.Load(),
+		Messages: c.messages.Load(), Bytes: c.bytes.Load(), Writes: c.flushes.Load(),
+	}
+}
+
+// reasonCounts counts by reason.
+type reasonCounts struct {
+	mu sync.Mutex // guards n
+	n  map[Reason]uint64
+}
+
+func (c *reasonCounts) add(r Reason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = make(map[Reason]uint64)
+	}
+	c.n[r]++
+}
+
+func (c *reasonCounts) snapshot() map[Reason]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[Reason]uint64, len(c.n))
+	for r, n := range c.n {
+		out[r] = n
+	}
+	return out
+}

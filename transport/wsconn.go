@@ -1,0 +1,281 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+const (
+	// maxRequest is the largest WebSocket message a client may send, in bytes.
+	maxRequest = 16 << 10
+	// maxReplies is how many answers wait for the stream's goroutine before the
+	// reader waits too, and with it the client.
+	maxReplies = 16
+)
+
+// wsConn is the connection that the WebSocket library has: it reads from the
+// client's, but does not write. The stream's goroutine is the only writer, so
+// that frames of both can share a system call and a control frame never waits
+// behind, or gets into, a data frame. What the library writes is control
+// frames only, and each Write is one whole.
+type wsConn struct {
+	net.Conn // for the addresses; what matters is below
+
+	conn net.Conn
+	lib  *websocket.Conn
+	st   *stream
+
+	// The reader's:
+	early   []byte // came with the handshake
+	readErr error  // the connection's own, to tell it from the library's
+
+	// heard is when the client last answered or asked something, unanswered
+	// when the oldest ping was sent that it has not answered (0: none); both on
+	// the server's clock.
+	unanswered atomic.Int64
+	// busy says that a request holds up the reader, so that no pong is read.
+	busy atomic.Bool
+
+	mu      sync.Mutex // guards all below
+	space   sync.Cond  // replies was emptied, or closing set
+	replies []broker.Frame
+	pong    []byte // payload of the pong that is due; of several pings the last (RFC 6455, section 5.5.3)
+	echo    []byte // the library's close frame
+	pongDue bool
+	pingDue bool
+	closing bool          // requests are not answered any more
+	done    chan struct{} // closed when the reader has ended; nil before it began
+}
+
+func newWSConn() *wsConn {
+	w := &wsConn{}
+	w.space.L = &w.mu
+	return w
+}
+
+// Read implements net.Conn for the library.
+func (w *wsConn) Read(p []byte) (int, error) {
+	if len(w.early) > 0 {
+		n := copy(p, w.early)
+		if w.early = w.early[n:]; len(w.early) == 0 {
+			w.early = nil
+		}
+		return n, nil
+	}
+	n, err := w.conn.Read(p)
+	if err != nil {
+		w.readErr = err
+	}
+	return n, err
+}
+
+// Write implements net.Conn for the library: one whole control frame, which the
+// stream's goroutine sends.
+func (w *wsConn) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	switch p[0] & 0xf {
+	case opPong:
+		w.pong = append(w.pong[:0], p[2:]...)
+		w.pongDue = true
+	case opClose:
+		w.echo = bytes.Clone(p)
+	}
+	w.mu.Unlock()
+	w.st.notify(flagReply)
+	return len(p), nil
+}
+
+// Close implements net.Conn for the library, which closes after a close frame
+// or when a control frame comes too slowly. It ends the reader; the stream's
+// goroutine closes the connection.
+func (w *wsConn) Close() error {
+	return w.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// onPong is called by the library for each pong.
+func (w *wsConn) onPong(context.Context, []byte) { w.unanswered.Store(0) }
+
+// silent reports whether a ping has been without an answer for longer than the
+// write timeout, though the reader was not kept from it.
+func (w *wsConn) silent(s *Server) bool {
+	since := time.Duration(w.unanswered.Load())
+	return since != 0 && !w.busy.Load() && s.now()-since > s.opts.WriteTimeout
+}
+
+// queuePing makes a ping due, unless the client owes the answer to one.
+func (w *wsConn) queuePing(now time.Duration) {
+	if w.unanswered.CompareAndSwap(0, int64(now)) {
+		w.mu.Lock()
+		w.pingDue = true
+		w.mu.Unlock()
+	}
+}
+
+func (w *wsConn) hasControl() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pongDue || w.pingDue
+}
+
+// takeControl appends the control frames that are due.
+func (w *wsConn) takeControl(b []byte) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pongDue {
+		b = append(appendHeader(b, opPong, len(w.pong)), w.pong...)
+	}
+	if w.pingDue {
+		b = appendHeader(b, opPing, 0)
+	}
+	w.pongDue, w.pingDue = false, false
+	return b
+}
+
+// reply queues an answer. It waits while too many are queued, so that a client
+// that asks faster than it reads is read no faster.
+func (w *wsConn) reply(f broker.Frame) {
+	w.mu.Lock()
+	for len(w.replies) >= maxReplies && !w.closing {
+		w.space.Wait()
+	}
+	if !w.closing {
+		w.replies = append(w.replies, f)
+	}
+	w.mu.Unlock()
+	w.st.notify(flagReply)
+}
+
+func (w *wsConn) takeReplies(dst []broker.Frame) []broker.Frame {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	dst = append(dst, w.replies...)
+	w.replies = nil // an idle stream keeps nothing
+	w.space.Broadcast()
+	return dst
+}
+
+// message reads the client's next message. It returns a reason when the client
+// broke the rules, an error when the connection or the protocol is broken.
+func (w *wsConn) message() (p []byte, fault Reason, err error) {
+	// No context: one with a deadline costs a timer per read. The end of the
+	// connection ends the read.
+	typ, r, err := w.lib.Reader(context.Background())
+	if err != nil {
+		return nil, "", err
+	}
+	if typ != websocket.MessageText {
+		return nil, ReasonProtocolError, nil
+	}
+	p, err = io.ReadAll(io.LimitReader(r, maxRequest+1))
+	switch {
+	case err != nil:
+		return nil, "", err
+	case len(p) > maxRequest:
+		return nil, ReasonFrameTooLarge, nil
+	}
+	return p, "", nil
+}
+
+// start starts the reader: one goroutine, which wait waits for.
+func (w *wsConn) start() {
+	w.mu.Lock()
+	w.done = make(chan struct{})
+	w.mu.Unlock()
+	go w.read()
+}
+
+// read serves the client's messages one after the other until it is gone, or
+// the stream ends. The stream's frames go on meanwhile.
+func (w *wsConn) read() {
+	defer close(w.done)
+	for {
+		p, fault, err := w.message()
+		switch {
+		case err != nil:
+			w.readFailed(err)
+			return
+		case fault == "":
+			w.unanswered.Store(0) // whoever asks is alive
+			w.busy.Store(true)
+			fault = w.st.serve(p)
+			w.busy.Store(false)
+		}
+		if fault != "" {
+			w.st.fail(fault)
+			return
+		}
+	}
+}
+
+// readFailed tells a client that closed or vanished from one that broke RFC 6455.
+func (w *wsConn) readFailed(err error) {
+	if websocket.CloseStatus(err) != -1 || w.readErr != nil {
+		w.st.notify(flagGone)
+		return
+	}
+	w.mu.Lock()
+	w.echo = nil // the library's own close frame: ours comes after a bye
+	w.mu.Unlock()
+	w.st.fail(ReasonProtocolError)
+}
+
+// goodbye ends the conversation: the client's close frame is echoed, or the
+// bye and a close frame are sent and the client gets a moment to answer, because
+// closing with unread data would reset the connection and could cost it the bye.
+func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience time.Duration) {
+	w.mu.Lock()
+	echo, done := w.echo, w.done
+	w.mu.Unlock()
+	if reason == ReasonClientGone {
+		if echo != nil {
+			out.last(echo, patience)
+		}
+		return
+	}
+	rule := RuleOf(reason)
+	text := bye.JSON()
+	b := appendHeader(make([]byte, 0, len(text)+2*maxHeader+len(rule.Reason)), opText, len(text))
+	b = append(b, text...)
+	b = appendHeader(b, opClose, 2+len(rule.Reason))
+	b = append(b, byte(rule.Code>>8), byte(rule.Code))
+	out.last(append(b, rule.Reason...), patience)
+	w.linger(done, patience)
+}
+
+// linger waits until the client has closed.
+func (w *wsConn) linger(done chan struct{}, patience time.Duration) {
+	w.stopServing()
+	_ = w.conn.SetReadDeadline(time.Now().Add(patience))
+	if done != nil {
+		<-done
+	}
+	if w.readErr == nil {
+		discard(w.conn)
+	}
+}
+
+func (w *wsConn) stopServing() {
+	w.mu.Lock()
+	w.closing = true
+	w.space.Broadcast()
+	w.mu.Unlock()
+}
+
+// wait returns when the reader is gone; the connection is closed by then.
+func (w *wsConn) wait() {
+	w.stopServing()
+	if w.done != nil {
+		<-w.done
+	}
+}
+
+var _ net.Conn = (*wsConn)(nil)
