@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +244,7 @@ func layerIsModule(imported string) bool {
 // their imports all the same.
 func listLayerPackages(t *testing.T) []layerPackage {
 	t.Helper()
+	readLayerTree(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Name,Imports,Deps", layerModule+"/...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -260,5 +263,23 @@ func listLayerPackages(t *testing.T) []layerPackage {
 			t.Fatalf("decoding what go list says: %v", err)
 		}
 		packages = append(packages, p)
+	}
+}
+
+// readLayerTree reads the module's directories, so that go test, which remembers what a test opened but not what a command
+// started by it did, runs this one again when a file has changed.
+func readLayerTree(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(_ string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "node_modules" || entry.Name() == "bin"):
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
