@@ -1,0 +1,87 @@
+package admission
+
+import (
+	"slices"
+	"time"
+)
+
+type slotKind uint8
+
+const (
+	slotStream slotKind = iota
+	slotOwned
+)
+
+// Slot is one counted stream or subscription. It is safe for concurrent use.
+type Slot struct {
+	gate   *Gate
+	caller *caller
+	kind   slotKind
+
+	// All below is guarded by gate.mu.
+
+	released bool
+	yields   func() bool
+	expires  time.Time
+	extend   func(time.Time)
+}
+
+// Yields lets the subscription of this slot give way when its caller is at the
+// bound: end ends it if nobody is attached, and reports whether it did. Before
+// this call it never gives way, so one that is about to be attached is safe.
+func (s *Slot) Yields(end func() bool) {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	s.yields = end
+}
+
+// Expires says when the subscription of this slot ends with its owner's token,
+// and how to move that. A newer token that comes before is passed by Renew.
+func (s *Slot) Expires(at time.Time, extend func(time.Time)) {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	s.expires, s.extend = at, extend
+}
+
+// Renew says that the caller showed a token that expires at this time. What the
+// caller owns and would end earlier is extended to it, never shortened.
+func (g *Gate) Renew(key string, at time.Time) {
+	var extend []func(time.Time)
+	g.mu.Lock()
+	if c, known := g.callers.get(key); known {
+		for _, s := range c.owned {
+			if s.extend != nil && s.expires.Before(at) {
+				s.expires = at
+				extend = append(extend, s.extend)
+			}
+		}
+	}
+	g.mu.Unlock()
+	for _, f := range extend {
+		f(at)
+	}
+}
+
+// Release gives the place back. Only the first call counts; a nil slot is fine.
+func (s *Slot) Release() {
+	if s == nil {
+		return
+	}
+	g := s.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.released {
+		return
+	}
+	s.released = true
+	switch s.kind {
+	case slotStream:
+		s.caller.streams--
+		g.streams--
+	case slotOwned:
+		if i := slices.Index(s.caller.owned, s); i >= 0 {
+			s.caller.owned = slices.Delete(s.caller.owned, i, i+1)
+		}
+		g.owned--
+	}
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/warren-gateway/warren/api/identity"
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+)
+
+// endpoint is how an endpoint talks, which decides how it refuses.
+type endpoint uint8
+
+const (
+	endpointREST endpoint = iota
+	endpointSSE
+	endpointWS
+)
+
+// answerTimeout bounds how long a client may take to read an answer that is no stream.
+const answerTimeout = 30 * time.Second
+
+// refuse answers an error: the one place where status, headers, body and log
+// line of a refusal are decided.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, cause error) {
+	if errors.Is(cause, context.Canceled) && r.Context().Err() != nil {
+		return // the client is gone
+	}
+	err := classify(cause)
+	a.refusals.log(r, err)
+	if a.opts.OnRefusal != nil {
+		a.opts.OnRefusal(err.Code)
+	}
+	switch {
+	case kind == endpointWS && transport.CheckUpgrade(r) == nil:
+		a.opts.Streams.RefuseWS(w, r, err)
+		return
+	case kind == endpointSSE && r.Method == http.MethodGet && canPass(err.Code) && acceptsEvents(r):
+		a.opts.Streams.RefuseSSE(w, r, err)
+		return
+	}
+	h := w.Header()
+	var refused *identity.Error
+	switch {
+	case err.Code == broker.CodeUnauthorized && errors.As(err, &refused):
+		h.Set("WWW-Authenticate", refused.Challenge())
+	case err.Code == broker.CodeUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="warren"`)
+	case err.Code == broker.CodeUpgradeRequired:
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
+		h.Set("Sec-WebSocket-Version", "13")
+	}
+	if err.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(wholeSeconds(err.RetryAfter)))
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", apiPolicy)
+	h.Del("ETag")
+	limitAnswer(w)
+	w.WriteHeader(Status(err.Code))
+	_, _ = w.Write(Problem(err)) // a client that is gone is no error of ours
+}
+
+// limitAnswer makes a client that does not read its answer lose the connection.
+// It is no setting of the server, because streams write for days.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // best effort
+}
+
+func acceptsEvents(r *http.Request) bool {
+	for _, value := range r.Header.Values("Accept") {
+		if strings.Contains(strings.ToLower(value), "text/event-stream") {
+			return true
+		}
+	}
+	return false
+}
+
+// recovered answers a panic of a handler, and tells the log where it was.
+func (a *API) recovered(w http.ResponseWriter, r *http.Request, kind endpoint) {
+	panicked := recover()
+	if panicked == nil {
+		return
+	}
+	if panicked == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
+		panic(panicked)
+	}
+	a.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "handler panicked",
+		slog.String("route", routePattern(r)), slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
+	a.refuse(w, r, kind, broker.AsError(errors.New("handler panicked")))
+}
+
+// routePattern names the route for logs: unlike the path it holds no subscription id.
+func routePattern(r *http.Request) string {
+	if rc := chi.RouteContext(r.Context()); rc != nil {
+		return rc.RoutePattern()
+	}
+	return ""
+}
+
+// logEvery is how often one code of refusal gets a line in the log: a flood of
+// refusals must not become a flood of lines.
+const logEvery = 10 * time.Second
+
+// refusalLog writes one line per code and logEvery, and how many it kept back.
+type refusalLog struct {
+	logger *slog.Logger
+
+	mu     sync.Mutex // guards byCode
+	byCode map[broker.Code]*refusalCount
+}
+
+type refusalCount struct {
+	next    time.Time
+	skipped int
+}
+
+func newRefusalLog(logger *slog.Logger) *refusalLog {
+	return &refusalLog{logger: logger, byCode: map[broker.Code]*refusalCount{}}
+}
+
+// log tells of a refusal; r is nil when a WebSocket is refused after its
+// handshake. Nothing in it is a secret: no token, no subscription id, no query.
+func (l *refusalLog) log(r *http.Request, err *broker.Error) {
+	level := slog.LevelInfo
+	switch {
+	case err.Code == broker.CodeInternal:
+		level = slog.LevelError
+	case Status(err.Code) >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+	}
+	skipped, due := l.due(err.Code, time.Now())
+	if !due {
+		return
+	}
+	ctx := context.Background()
+	attrs := []slog.Attr{slog.String("code", string(err.Code)), slog.String("detail", err.Detail)}
+	if r != nil {
+		ctx = r.Context()
+		attrs = append(attrs, slog.String("method", r.Method), slog.String("route", routePattern(r)), slog.String("peer", r.RemoteAddr))
+	}
+	if err.Limit != "" {
+		attrs = append(attrs, slog.String("limit", err.Limit))
+	}
+	if err.Err != nil {
+		attrs = append(attrs, slog.Any("cause", err.Err))
+	}
+	if skipped > 0 {
+		attrs = append(attrs, slog.Int("not_logged", skipped))
+	}
+	l.logger.LogAttrs(ctx, level, "request refused", attrs...)
+}
+
+func (l *refusalLog) due(code broker.Code, now time.Time) (skipped int, due bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.byCode[code]
+	if c == nil {
+		c = &refusalCount{}
+		l.byCode[code] = c
+	}
+	if now.Before(c.next) {
+		c.skipped++
+		return 0, false
+	}
+	skipped, c.skipped, c.next = c.skipped, 0, now.Add(logEvery)
+	return skipped, true
+}

@@ -1,0 +1,179 @@
+package api
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Bounds of the HTTP server. A client gets little time to say what it wants;
+// how long answers and streams may take is theirs to bound.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 32 << 10
+)
+
+// NewServer returns an HTTP server for the handler with hardened bounds: 5 s for
+// the header, 15 s with the body, 60 s between requests, 32 KiB of header. There
+// is no write timeout, since streams write for days: every answer sets its own.
+// The logger gets what net/http complains of, at debug level, because clients cause it.
+func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// ConnectionLimits bound open connections. Zero is no bound.
+type ConnectionLimits struct {
+	// Total is for the process. It should exceed the streams there may be.
+	Total int
+	// PerAddress is for one client address (IPv6: its /64).
+	PerAddress int
+	// Exempt are networks without a bound per address: proxies, whose
+	// connections are many clients'.
+	Exempt []netip.Prefix
+	// Plain says that the listener speaks HTTP without TLS, so that a refusal
+	// can be told. Otherwise the connection is closed without a word.
+	Plain bool
+}
+
+// LimitConnections returns a listener that refuses connections beyond the
+// limits with 503, rather than letting them wait unseen. Connections count until
+// they are closed, also those that were taken over by streams. Their concrete
+// type embeds *net.TCPConn where the listener's own do.
+func LimitConnections(listener net.Listener, limits ConnectionLimits) net.Listener {
+	return &limitedListener{Listener: listener, limits: limits, byAddress: map[netip.Addr]int{}}
+}
+
+type limitedListener struct {
+	net.Listener
+
+	limits ConnectionLimits
+
+	mu        sync.Mutex // guards all below
+	total     int
+	byAddress map[netip.Addr]int
+}
+
+// Accept implements net.Listener.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		address := addressOf(conn)
+		if l.enter(address) {
+			release := sync.OnceFunc(func() { l.leave(address) })
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				return &countedTCP{TCPConn: tcp, release: release}, nil
+			}
+			return &countedConn{Conn: conn, release: release}, nil
+		}
+		l.refuse(conn)
+	}
+}
+
+// addressOf is the peer's address as callers are told apart, zero if it has none.
+func addressOf(conn net.Conn) netip.Addr {
+	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	address := peer.Addr().Unmap().WithZone("")
+	if address.Is4() {
+		return address
+	}
+	network, err := address.Prefix(64)
+	if err != nil {
+		return address
+	}
+	return network.Addr()
+}
+
+func (l *limitedListener) enter(address netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limits.Total > 0 && l.total >= l.limits.Total {
+		return false
+	}
+	if l.limits.PerAddress > 0 && l.byAddress[address] >= l.limits.PerAddress && !l.exempt(address) {
+		return false
+	}
+	l.total++
+	l.byAddress[address]++
+	return true
+}
+
+func (l *limitedListener) exempt(address netip.Addr) bool {
+	for _, network := range l.limits.Exempt {
+		if network.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *limitedListener) leave(address netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.byAddress[address]--; l.byAddress[address] <= 0 {
+		delete(l.byAddress, address)
+	}
+}
+
+// tooManyConnections is the whole answer on a connection too many: code and
+// document of over_capacity, without reading what was asked.
+const tooManyConnections = "HTTP/1.1 503 Service Unavailable\r\n" +
+	"Content-Type: application/problem+json\r\nRetry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" +
+	`{"type":"urn:warren:problem:over_capacity","title":"The gateway takes no more work now","status":503,` +
+	`"detail":"there are too many open connections","code":"over_capacity","retry_after_seconds":5}`
+
+// refuse says why and closes. The text fits any socket's send buffer, so that it
+// blocks nobody; the deadline is for what no test has seen.
+func (l *limitedListener) refuse(conn net.Conn) {
+	if l.limits.Plain {
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write([]byte(tooManyConnections)) // best effort
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+	}
+	_ = conn.Close()
+}
+
+// countedTCP gives its place back when it is closed.
+type countedTCP struct {
+	*net.TCPConn
+
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *countedTCP) Close() error {
+	defer c.release()
+	return c.TCPConn.Close()
+}
+
+type countedConn struct {
+	net.Conn
+
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}

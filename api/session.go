@@ -1,0 +1,245 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/warren-gateway/warren/api/admission"
+	"github.com/warren-gateway/warren/api/identity"
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+)
+
+// endForbidden ends the stream of a caller whose token does not grant what was
+// bound since it attached.
+const endForbidden = broker.EndReason(transport.ReasonForbiddenBinding)
+
+// session is the caller behind one stream: its place among the counted, its
+// token's expiry, and what it may ask for over WebSocket.
+type session struct {
+	api        *API
+	slot       *admission.Slot
+	attachment *broker.Attachment // set by open, before anybody else has the session
+
+	mu     sync.Mutex  // guards caller and expiry
+	caller caller      // replaced by auth
+	expiry *time.Timer // ends the attachment with its token; nil without one
+}
+
+var _ transport.Session = (*session)(nil)
+
+// newSession counts a stream of the caller.
+func (a *API) newSession(c caller) (*session, error) {
+	slot, err := a.opts.Admission.Stream(c.key)
+	if err != nil {
+		return nil, err
+	}
+	return &session{api: a, slot: slot, caller: c}, nil
+}
+
+// release gives back what a stream holds that has not begun.
+func (s *session) release() { s.slot.Release() }
+
+// identify takes the token of a first message, and counts the stream for the
+// caller it names rather than the address.
+func (s *session) identify(ctx context.Context, token string) error {
+	c, err := s.api.callerOf(ctx, token)
+	if err != nil {
+		return err
+	}
+	slot, err := s.api.opts.Admission.Stream(c.key)
+	if err != nil {
+		return err
+	}
+	s.slot.Release()
+	s.slot, s.caller = slot, c
+	s.api.opts.Admission.Renew(c.key, c.Expires)
+	return nil
+}
+
+// callerOf verifies a token that came in a WebSocket message.
+func (a *API) callerOf(ctx context.Context, token string) (caller, error) {
+	id, err := a.opts.Verifier.Verify(ctx, identity.Token(token))
+	if err != nil {
+		return caller{}, unauthorized(err)
+	}
+	return caller{Identity: id, key: id.Caller()}, nil
+}
+
+// open attaches. On an error it has released the session.
+func (s *session) open(ctx context.Context, t broker.Transport, attach attach) error {
+	attachment, err := attach(ctx, s.caller, t)
+	if err != nil {
+		s.release()
+		return err
+	}
+	s.attachment = attachment
+	if s.api.opts.Verifier == nil {
+		return nil
+	}
+	s.api.guests.add(s)
+	// What was bound between the check and the attaching found no guest to expel.
+	if err := s.api.mayListen(s.caller, attachment.Subscription().Bindings()); err != nil {
+		attachment.Close()
+		s.Closed()
+		return err
+	}
+	s.arm(s.caller.Expires)
+	return nil
+}
+
+// arm ends the attachment at the time the token expires.
+func (s *session) arm(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at.IsZero() {
+		return
+	}
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	s.expiry = time.AfterFunc(time.Until(at), func() {
+		s.mu.Lock()
+		renewed := time.Now().Before(s.caller.Expires)
+		s.mu.Unlock()
+		if !renewed { // the timer may fire just when auth replaces the token
+			s.attachment.End(broker.EndTokenExpired)
+		}
+	})
+}
+
+func (s *session) current() caller {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.caller
+}
+
+// Allow implements transport.Session.
+func (s *session) Allow() error { return s.api.opts.Admission.Request(s.current().key) }
+
+// Bind implements transport.Session.
+func (s *session) Bind(ctx context.Context, bindings json.RawMessage) (json.RawMessage, error) {
+	return s.change(bindings, func(c caller, sub *broker.Subscription, list bindingList) error {
+		return s.api.bind(ctx, c, sub, list)
+	})
+}
+
+// Unbind implements transport.Session.
+func (s *session) Unbind(ctx context.Context, bindings json.RawMessage) (json.RawMessage, error) {
+	return s.change(bindings, func(_ caller, sub *broker.Subscription, list bindingList) error {
+		return s.api.unbind(ctx, sub, list)
+	})
+}
+
+// change runs what REST would run for the same caller.
+func (s *session) change(raw json.RawMessage, do func(caller, *broker.Subscription, bindingList) error) (json.RawMessage, error) {
+	sub, c := s.attachment.Subscription(), s.current()
+	if sub.Shared() {
+		return nil, classify(broker.Errorf(broker.CodeSharedSubscription, "everybody on this URL shares the subscription; ask for share=false to change one of your own"))
+	}
+	list, err := s.api.parseBindings(raw)
+	if err != nil {
+		return nil, classify(err)
+	}
+	if err := s.api.isOwner(c, sub); err != nil {
+		return nil, classify(err)
+	}
+	if err := do(c, sub, list); err != nil {
+		return nil, classify(err)
+	}
+	return resource(sub), nil
+}
+
+// Auth implements transport.Session: it replaces the caller's token in place.
+func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, error) {
+	next, err := s.renew(ctx, token)
+	if err != nil {
+		return nil, classify(err)
+	}
+	s.mu.Lock()
+	s.caller = next
+	s.mu.Unlock()
+	s.arm(next.Expires)
+	s.api.opts.Admission.Renew(next.key, next.Expires)
+	return resource(s.attachment.Subscription()), nil
+}
+
+// renew checks a new token; the old one stays if there is an error.
+func (s *session) renew(ctx context.Context, token string) (caller, error) {
+	now := s.current()
+	switch {
+	case s.api.opts.Verifier == nil:
+		return caller{}, broker.Errorf(broker.CodeInvalidRequest, "this gateway takes no tokens")
+	case now.tokenless:
+		return caller{}, broker.Errorf(broker.CodeInvalidRequest, "this stream was opened without a token; there is none to replace")
+	}
+	next, err := s.api.callerOf(ctx, token)
+	if err != nil {
+		return caller{}, err
+	}
+	if next.key != now.key {
+		return caller{}, broker.Errorf(broker.CodeForbidden, "the token is another subject's")
+	}
+	return next, s.api.mayListen(next, s.attachment.Subscription().Bindings())
+}
+
+// Closed implements transport.Session.
+func (s *session) Closed() {
+	s.mu.Lock()
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	s.mu.Unlock()
+	s.api.guests.remove(s)
+	s.slot.Release()
+}
+
+// guests are the open streams on owned subscriptions in token mode: their tokens
+// must go on granting what the subscription's owner binds.
+type guests struct {
+	mu    sync.Mutex // guards bySub
+	bySub map[*broker.Subscription]map[*session]struct{}
+}
+
+func (g *guests) add(s *session) {
+	sub := s.attachment.Subscription()
+	if sub.Shared() {
+		return // its bindings never change
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.bySub == nil {
+		g.bySub = map[*broker.Subscription]map[*session]struct{}{}
+	}
+	if g.bySub[sub] == nil {
+		g.bySub[sub] = map[*session]struct{}{}
+	}
+	g.bySub[sub][s] = struct{}{}
+}
+
+func (g *guests) remove(s *session) {
+	sub := s.attachment.Subscription()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.bySub[sub], s)
+	if len(g.bySub[sub]) == 0 {
+		delete(g.bySub, sub)
+	}
+}
+
+// expel ends the streams whose token does not grant the bindings.
+func (g *guests) expel(a *API, sub *broker.Subscription, bindings []broker.Binding) {
+	g.mu.Lock()
+	var sessions []*session
+	for s := range g.bySub[sub] {
+		sessions = append(sessions, s)
+	}
+	g.mu.Unlock()
+	for _, s := range sessions {
+		if a.mayListen(s.current(), bindings) != nil {
+			s.attachment.End(endForbidden)
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+)
+
+// attach finds or makes the subscription that a stream asks for and attaches to
+// it. It is the same for both transports, and holds nothing of the HTTP request.
+type attach func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error)
+
+// streamByBindings serves GET /v1/sse.
+func (a *API) streamByBindings(w http.ResponseWriter, r *http.Request, c caller) error {
+	want, err := a.parseWant(r, endpointSSE)
+	if err != nil {
+		return err
+	}
+	if c.tokenless {
+		return errTokenMissing()
+	}
+	if r.Method == http.MethodHead {
+		return a.headStream(w, a.mayAsk(c, want))
+	}
+	return a.stream(w, r, c, a.attachByBindings(want))
+}
+
+// streamByID serves GET /v1/subscriptions/{id}/sse.
+func (a *API) streamByID(w http.ResponseWriter, r *http.Request, c caller) error {
+	place, err := parsePlace(r)
+	if err != nil {
+		return err
+	}
+	if c.tokenless && !a.opts.CapabilityAttach {
+		return errTokenMissing()
+	}
+	id := parameter(r, "id")
+	if r.Method == http.MethodHead {
+		_, err := a.mayAttach(c, id)
+		return a.headStream(w, err)
+	}
+	return a.stream(w, r, c, a.attachByID(id, place))
+}
+
+// socketByBindings serves GET /v1/ws.
+func (a *API) socketByBindings(w http.ResponseWriter, r *http.Request, c caller) error {
+	want, err := a.parseWant(r, endpointWS)
+	if err != nil {
+		return err
+	}
+	return a.socket(w, r, c, c.tokenless, a.attachByBindings(want))
+}
+
+// socketByID serves GET /v1/subscriptions/{id}/ws.
+func (a *API) socketByID(w http.ResponseWriter, r *http.Request, c caller) error {
+	place, err := parsePlace(r)
+	if err != nil {
+		return err
+	}
+	needAuth := c.tokenless && !a.opts.CapabilityAttach
+	return a.socket(w, r, c, needAuth, a.attachByID(parameter(r, "id"), place))
+}
+
+func parsePlace(r *http.Request) (place, error) {
+	q, err := parseQuery(r, placeParameters)
+	if err != nil {
+		return place{}, err
+	}
+	return q.place(r)
+}
+
+// headStream answers HEAD, which attaches and creates nothing.
+func (a *API) headStream(w http.ResponseWriter, err error) error {
+	if err == nil && a.isDraining() {
+		err = broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
+	}
+	if err != nil {
+		return err
+	}
+	a.opts.Streams.HeadSSE(w)
+	return nil
+}
+
+// stream opens an SSE stream.
+func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, attach attach) error {
+	s, err := a.newSession(c)
+	if err != nil {
+		return err
+	}
+	if err := s.open(r.Context(), broker.SSE, attach); err != nil {
+		return err
+	}
+	a.opts.Streams.ServeSSE(w, r, s.attachment, s)
+	return nil
+}
+
+// socket opens a WebSocket, or refuses after the handshake. Without a token the
+// address is counted until the first message says whose stream it is.
+func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth bool, attach attach) error {
+	s, err := a.newSession(c)
+	if err != nil {
+		return err
+	}
+	a.opts.Streams.ServeWS(w, r, transport.Handshake{
+		NeedAuth: needAuth,
+		Open: func(ctx context.Context, token *string) (transport.Opened, error) {
+			if token != nil {
+				if err := s.identify(ctx, *token); err != nil {
+					s.release()
+					return transport.Opened{}, a.socketRefused(err)
+				}
+			}
+			if err := s.open(ctx, broker.WS, attach); err != nil {
+				return transport.Opened{}, a.socketRefused(err)
+			}
+			return transport.Opened{
+				Attachment: s.attachment, Session: s, Subscription: resource(s.attachment.Subscription()),
+			}, nil
+		},
+		Refused: s.release,
+	})
+	return nil
+}
+
+// socketRefused counts a refusal that transport answers.
+func (a *API) socketRefused(err error) error {
+	refused := classify(err)
+	if a.opts.OnRefusal != nil {
+		a.opts.OnRefusal(refused.Code)
+	}
+	a.refusals.log(nil, refused)
+	return refused
+}
+
+// attachByID attaches to the owned subscription with the id.
+func (a *API) attachByID(id string, place place) attach {
+	return func(_ context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
+		sub, err := a.mayAttach(c, id)
+		if err != nil {
+			return nil, err
+		}
+		return sub.Attach(broker.AttachSpec{Transport: t, Start: place.start()})
+	}
+}
+
+// mayAttach returns the subscription with the id if the caller may listen to it:
+// with a token that grants all of its bindings, or where the id suffices.
+func (a *API) mayAttach(c caller, id string) (*broker.Subscription, error) {
+	sub, ok := a.opts.Broker.Get(id)
+	if !ok {
+		return nil, errNoSubscription()
+	}
+	if err := a.mayListen(c, sub.Bindings()); err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+// mayListen checks the bindings of a subscription that is there. An index would
+// be of no use to the caller, who did not name them.
+func (a *API) mayListen(c caller, bindings []broker.Binding) error {
+	if a.opts.Verifier == nil || a.opts.CapabilityAttach {
+		return nil
+	}
+	if err := a.mayBind(c, bindings); err != nil {
+		return broker.AsError(err).WithBinding(-1)
+	}
+	return nil
+}
+
+// mayAsk checks what a stream asks for against configuration and grants.
+func (a *API) mayAsk(c caller, w want) error {
+	return w.bindings.locate(a.mayBind(c, w.bindings.list))
+}
+
+// attachByBindings attaches to the shared subscription of the bindings, or to one of the caller's own.
+func (a *API) attachByBindings(w want) attach {
+	return func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
+		if err := a.mayAsk(c, w); err != nil {
+			return nil, err
+		}
+		if a.isDraining() {
+			return nil, broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
+		}
+		if w.shared {
+			att, err := a.attachShared(ctx, c, t, w)
+			return att, w.bindings.locate(err)
+		}
+		if att := a.comeBack(c, t, w); att != nil {
+			return att, nil
+		}
+		att, err := a.attachNew(ctx, c, t, w)
+		return att, w.bindings.locate(err)
+	}
+}
+
+// attachShared attaches to the one shared subscription of these bindings. A
+// position in its own log resumes; any other is of something that is gone.
+func (a *API) attachShared(ctx context.Context, c caller, t broker.Transport, w want) (*broker.Attachment, error) {
+	for tries := 0; ; tries++ {
+		sub, err := a.share(ctx, c, w)
+		if err != nil {
+			return nil, err
+		}
+		start := w.place.start()
+		start.Lost = w.place.given && w.place.position.Stream != sub.Stream()
+		att, err := sub.Attach(broker.AttachSpec{Transport: t, Start: start})
+		// Its linger can end between the two; the next one is a new one.
+		if err == nil || broker.CodeOf(err) != broker.CodeSubscriptionNotFound || tries == 2 {
+			return att, err
+		}
+		if err := waitEnded(ctx, sub); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func waitEnded(ctx context.Context, sub *broker.Subscription) error {
+	timer := time.NewTimer(deleteWait)
+	defer timer.Stop()
+	select {
+	case <-sub.Done():
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// comeBack attaches to the subscription that the stream made whose position is
+// given, if it lives and is what is asked for; else it returns nil.
+func (a *API) comeBack(c caller, t broker.Transport, w want) *broker.Attachment {
+	if w.place.position.IsZero() {
+		return nil
+	}
+	sub, ok := a.opts.Broker.ByStream(w.place.position.Stream)
+	switch {
+	case !ok || sub.Shared() || !sub.StreamMade():
+		return nil
+	case sub.Payload() != w.payload || !sub.HasBindings(w.bindings.list):
+		return nil
+	case a.isOwner(c, sub) != nil || a.mayListen(c, sub.Bindings()) != nil:
+		return nil
+	}
+	att, err := sub.Attach(broker.AttachSpec{Transport: t, Start: w.place.start()})
+	if err != nil {
+		return nil // it has just ended, or is full: then a new one
+	}
+	return att
+}
+
+// attachNew makes an owned subscription for the stream. While nobody is attached
+// any more it gives way to the caller's next one, so that reloading a page locks nobody out.
+func (a *API) attachNew(ctx context.Context, c caller, t broker.Transport, w want) (*broker.Attachment, error) {
+	sub, slot, err := a.create(ctx, c, broker.Spec{
+		Bindings: w.bindings.list, Payload: w.payload, Linger: w.linger, StreamMade: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	start := w.place.start()
+	start.Lost = w.place.given
+	att, err := sub.Attach(broker.AttachSpec{Transport: t, Start: start})
+	if err != nil {
+		sub.End(broker.EndDeleted)
+		return nil, err
+	}
+	slot.Yields(func() bool { return endUnattached(sub) })
+	return att, nil
+}
+
+// endUnattached ends the subscription if nobody is attached.
+func endUnattached(sub *broker.Subscription) bool {
+	if snap := sub.Snapshot(); snap.SSE+snap.WS > 0 {
+		return false
+	}
+	sub.End(broker.EndExpired)
+	return true
+}

@@ -1,0 +1,16 @@
+// Package warren holds the published specifications of the gateway. It stands at
+// the top of the module for one reason: go:embed cannot reach upwards, and the
+// specifications belong where people and tools look for them first.
+package warren
+
+import _ "embed" // for the directives below
+
+// OpenAPI is openapi.yaml: the REST API, in OpenAPI 3.1.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte
+
+// AsyncAPI is asyncapi.yaml: the frames of both kinds of stream, in AsyncAPI 3.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte
