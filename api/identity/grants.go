@@ -11,7 +11,7 @@ import (
 )
 
 // MaxGrants is how many grants one token may hold.
-const MaxGrants = 256
+const MaxGrants = 128
 
 // TypeOf says of which type an exchange is known to be ("topic", "fanout", …), and whether it is known.
 type TypeOf func(exchange string) (typ string, known bool)

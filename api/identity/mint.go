@@ -30,8 +30,8 @@ type MintOptions struct {
 // Mint signs a token. Its "iat" is now.
 func Mint(options MintOptions) (Token, error) {
 	switch {
-	case options.Subject == "":
-		return "", errors.New("a token needs a subject")
+	case checkSubject(options.Subject) != nil:
+		return "", checkSubject(options.Subject)
 	case options.TTL <= 0:
 		return "", errors.New("a token needs a time to live")
 	case len(options.Grants) > MaxGrants:

@@ -287,11 +287,8 @@ func (c *claims) identity(now time.Time) (Identity, error) {
 	if !now.Before(c.expires.Time) {
 		return Identity{}, errExpired
 	}
-	switch {
-	case c.subject == "":
-		return Identity{}, refuse(ReasonClaims, `the token has no "sub"`)
-	case len(c.subject) > maxSubjectBytes, !utf8.ValidString(c.subject), strings.ContainsFunc(c.subject, unicode.IsControl):
-		return Identity{}, refuse(ReasonClaims, `the token's "sub" is too long or has control characters`)
+	if err := checkSubject(c.subject); err != nil {
+		return Identity{}, err
 	}
 	id := Identity{Subject: c.subject, Expires: c.expires.Time}
 	if isNull(c.warren) {
@@ -302,6 +299,17 @@ func (c *claims) identity(now time.Time) (Identity, error) {
 		return Identity{}, refuse(ReasonClaims, err.Error())
 	}
 	return id, nil
+}
+
+// checkSubject refuses what is no name or would forge lines in a log.
+func checkSubject(subject string) error {
+	switch {
+	case subject == "":
+		return refuse(ReasonClaims, `the token has no "sub"`)
+	case len(subject) > maxSubjectBytes, !utf8.ValidString(subject), strings.ContainsFunc(subject, unicode.IsControl):
+		return refuse(ReasonClaims, `the token's "sub" is too long or has control characters`)
+	}
+	return nil
 }
 
 // GetExpirationTime and the others are for the parser.
