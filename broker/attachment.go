@@ -63,6 +63,8 @@ const (
 	EndShutdown     EndReason = "shutting_down"
 	EndSlow         EndReason = "slow_reader"
 	EndInternal     EndReason = "internal_error"
+	// EndForbidden ends a stream whose token does not grant what was bound.
+	EndForbidden EndReason = "forbidden_binding"
 )
 
 // End is the error with which Next tells that an attachment is over.

@@ -93,6 +93,9 @@ func (b Binding) RoutingKey() string { return b.routingKey }
 // Arguments returns the arguments, which must not be changed.
 func (b Binding) Arguments() Table { return b.arguments }
 
+// ArgumentsJSON returns the arguments as a JSON object, {} if there are none.
+func (b Binding) ArgumentsJSON() string { return b.argsJSON }
+
 // ID returns the id that is derived from the binding's content.
 func (b Binding) ID() string { return b.id }
 

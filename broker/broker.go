@@ -191,7 +191,7 @@ func (b *Broker) reserve() error {
 	}
 	if len(b.byStream)+b.opening+b.ending >= b.limits.MaxSubscriptions {
 		e := Errorf(CodeOverCapacity, "the gateway has as many subscriptions as it may have")
-		e.Limit = "max_subscriptions"
+		e.Limit = "max-subscriptions"
 		e.RetryAfter = 5 * time.Second
 		return e
 	}

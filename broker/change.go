@@ -68,7 +68,7 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 	}
 	if limit := s.broker.limits.MaxBindings; len(want) > limit && len(want) > len(now) {
 		e := Errorf(CodeLimitReached, "a subscription has at most "+strconv.Itoa(limit)+" bindings")
-		e.Limit = "max_bindings"
+		e.Limit = "max-bindings"
 		return e
 	}
 	if err := s.rebind(ctx, added, removed, requested); err != nil {

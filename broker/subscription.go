@@ -234,7 +234,7 @@ func (s *Subscription) Attach(spec AttachSpec) (*Attachment, error) {
 	}
 	if limit := s.broker.limits.MaxAttachments; !s.Shared() && len(s.attachments) >= limit {
 		e := Errorf(CodeLimitReached, "the subscription has as many attachments as it may have")
-		e.Limit = "max_attachments"
+		e.Limit = "max-attachments"
 		return nil, e
 	}
 	a.place(spec.Start)
@@ -331,6 +331,18 @@ func (s *Subscription) End(reason EndReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endLocked(reason)
+}
+
+// EndIfUnattached ends the subscription unless somebody is attached, and
+// reports whether it did.
+func (s *Subscription) EndIfUnattached(reason EndReason) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.attachments) > 0 || s.ended != nil {
+		return false
+	}
+	s.endLocked(reason)
+	return true
 }
 
 func (s *Subscription) endLocked(reason EndReason) {

@@ -123,7 +123,7 @@ func TestCapsOfTheCore(t *testing.T) {
 	limits := func(l *broker.Limits) { l.MaxBindings, l.MaxAttachments, l.MaxSubscriptions = 2, 1, 2 }
 	inWorld(t, limits, func(t *testing.T, w *world) {
 		s := w.create("a", "b")
-		if e := w.wantCode(s.Bind(t.Context(), w.bindings("c")), broker.CodeLimitReached); e.Limit != "max_bindings" {
+		if e := w.wantCode(s.Bind(t.Context(), w.bindings("c")), broker.CodeLimitReached); e.Limit != "max-bindings" {
 			t.Errorf("limit %q", e.Limit)
 		}
 		_, err := w.broker.Create(t.Context(), broker.Spec{Bindings: w.bindings("a", "b", "c")})
