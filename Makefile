@@ -99,10 +99,7 @@ browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
 	$(if $(BROWSER_TESTS),$(RABBITNODE) -- node --test --test-concurrency=1 $(ARGS) $(BROWSER_TESTS),@echo "no file web/**/*.browser.test.js")
 
 fuzz: ## each fuzz target for FUZZTIME=10s
-	@{ grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . || true; } | sort | while IFS=: read -r file _ func; do \
-		echo "== fuzz $$file $${func#func }"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
-	done
+	@.ci/fuzz $(FUZZTIME)
 
 ##@ Measure and break
 .PHONY: microbench bench faults soak
