@@ -116,13 +116,9 @@ func (l *wordList) contains(asked *wordList) bool {
 // place finds room for the words from..to of the list, which begin and end with a gap, in the words at..end of asked.
 func (l *wordList) place(from, to int, asked *wordList, at, end int) bool {
 	for {
-		// The gap: how many words it needs, and then that many words of asked, "#" counting as none.
-		need := 0
-		for ; from < to && isWildcard(l.words[from]); from++ {
-			if l.words[from] == "*" {
-				need++
-			}
-		}
+		var need int
+		from, need = l.gap(from, to)
+		// Of asked, "#" counts as no word.
 		for ; need > 0 && at < end; at++ {
 			if asked.words[at] != "#" {
 				need--
@@ -131,13 +127,7 @@ func (l *wordList) place(from, to int, asked *wordList, at, end int) bool {
 		if need > 0 || from == to {
 			return need == 0
 		}
-		// The block: up to the next "#", without the wildcards before it.
-		until := from
-		for i := from; l.words[i] != "#"; i++ {
-			if l.words[i] != "*" {
-				until = i + 1
-			}
-		}
+		until := l.block(from)
 		for at+until-from <= end && !l.fits(from, until, asked, at) {
 			at++
 		}
@@ -147,6 +137,26 @@ func (l *wordList) place(from, to int, asked *wordList, at, end int) bool {
 		}
 		from = until
 	}
+}
+
+// gap returns where the gap that begins at a word ends, at the latest at to, and how many words it needs.
+func (l *wordList) gap(from, to int) (end, need int) {
+	for ; from < to && isWildcard(l.words[from]); from++ {
+		if l.words[from] == "*" {
+			need++
+		}
+	}
+	return from, need
+}
+
+// block returns where the block that begins at a word ends: before the next "#" and the "*" in front of that.
+func (l *wordList) block(from int) (end int) {
+	for i := from; l.words[i] != "#"; i++ {
+		if l.words[i] != "*" {
+			end = i + 1
+		}
+	}
+	return end
 }
 
 // fits reports whether the words from..to of the list, none of them "#", lie on the words of asked that begin at a place.

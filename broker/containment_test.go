@@ -2,11 +2,13 @@ package broker_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/warren-gateway/warren/broker"
 	"pgregory.net/rapid"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 func TestContainsIsDecidedByMeaning(t *testing.T) {
@@ -118,7 +120,7 @@ func sequences(words []string, n int) [][]string {
 		to := len(out)
 		for ; from < to; from++ {
 			for _, word := range words {
-				out = append(out, append(out[from][:len(out[from]):len(out[from])], word))
+				out = append(out, append(slices.Clip(out[from]), word))
 			}
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/warren-gateway/warren/broker"
 	"pgregory.net/rapid"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 func glob(tb testing.TB, text string) broker.Glob {

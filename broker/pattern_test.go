@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/warren-gateway/warren/broker"
 	"pgregory.net/rapid"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 func pattern(tb testing.TB, text string) broker.Pattern {

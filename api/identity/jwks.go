@@ -60,14 +60,14 @@ func newRemoteKeys(ctx context.Context, address string, interval time.Duration, 
 	if !ok {
 		transport = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
-	r := &remoteKeys{transport: transport.Clone()}
-	r.lifetime, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	lifetime, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &remoteKeys{transport: transport.Clone(), lifetime: lifetime, cancel: cancel}
 	failed := func(_ context.Context, err error) {
 		r.failures.Add(1)
 		log.Warn("cannot fetch the JWKS", slog.String("host", location.Host), slog.Any("error", withoutURL(err)))
 	}
 	eventually := true
-	keys, err := keyfunc.NewDefaultOverrideCtx(r.lifetime, []string{address}, keyfunc.Override{
+	keys, err := keyfunc.NewDefaultOverrideCtx(lifetime, []string{address}, keyfunc.Override{
 		Client:                    &http.Client{Transport: boundedBody{r.transport}, CheckRedirect: neverFromTLS},
 		HTTPTimeout:               fetchTimeout,
 		NoErrorReturnFirstHTTPReq: &eventually,
@@ -126,7 +126,7 @@ func (r *remoteKeys) fetch(ctx context.Context, id string) bool {
 	r.mu.Unlock()
 
 	failures := r.failures.Load()
-	_, err := r.storage.KeyRead(r.lifetime, id)
+	_, err := r.storage.KeyRead(r.lifetime, id) //nolint:contextcheck // it belongs to all who wait, as the field says
 	current.answered = (err == nil || errors.Is(err, jwkset.ErrKeyNotFound)) && r.failures.Load() == failures
 	close(current.done)
 

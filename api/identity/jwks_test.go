@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/warren-gateway/warren/api/identity"
 )
 
@@ -145,7 +146,8 @@ func TestAFloodOfUnknownKeysCostsTheIssuerTwoFetches(t *testing.T) {
 	}
 	wait.Wait()
 	_, err := v.Verify(t.Context(), signer{"last", keys.ed, jwt.SigningMethodEdDSA}.token(t))
-	if refusal := checkReason(t, err, identity.ReasonKeysUnavailable); !refusal.Temporary() {
+	checkReason(t, err, identity.ReasonKeysUnavailable)
+	if refused := refusal(t, err); !refused.Temporary() {
 		t.Error("a key that could not be looked for is final")
 	}
 	if got := issuer.fetches.Load(); got != 3 {

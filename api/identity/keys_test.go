@@ -24,6 +24,7 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/warren-gateway/warren/api/identity"
 )
 

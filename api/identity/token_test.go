@@ -100,8 +100,8 @@ func TestTheQueryCarriesTokensForStreamsOnly(t *testing.T) {
 func TestTokensArePrintedByNothing(t *testing.T) {
 	presented := identity.Presented{Token: tokenA}
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "token", presented.Token, "presented", presented)
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "token", presented.Token, "presented", presented)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", slog.Any("token", presented.Token), slog.Any("presented", presented))
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", slog.Any("token", presented.Token), slog.Any("presented", presented))
 	encoded, err := json.Marshal(presented)
 	if err != nil {
 		t.Fatal(err)
@@ -112,14 +112,18 @@ func TestTokensArePrintedByNothing(t *testing.T) {
 	}
 }
 
-func checkReason(tb testing.TB, err error, want identity.Reason) *identity.Error {
+func checkReason(tb testing.TB, err error, want identity.Reason) {
 	tb.Helper()
-	refusal, ok := errors.AsType[*identity.Error](err)
+	if got := refusal(tb, err); got.Reason != want {
+		tb.Fatalf("got the reason %s (%v), want %s", got.Reason, got, want)
+	}
+}
+
+func refusal(tb testing.TB, err error) identity.Error {
+	tb.Helper()
+	got, ok := errors.AsType[*identity.Error](err)
 	if !ok {
-		tb.Fatalf("got %v, want an Error with the reason %s", err, want)
+		tb.Fatalf("got %v, want an Error", err)
 	}
-	if refusal.Reason != want {
-		tb.Fatalf("got the reason %s (%v), want %s", refusal.Reason, refusal, want)
-	}
-	return refusal
+	return *got
 }

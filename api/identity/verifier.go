@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// DefaultLeeway and MaxLeeway are how far a clock may be behind the issuer's.
+	// DefaultLeeway is how far a clock may be behind the issuer's if nothing else is configured.
 	DefaultLeeway = 30 * time.Second
-	MaxLeeway     = 5 * time.Minute
+	// MaxLeeway is the most that can be configured.
+	MaxLeeway = 5 * time.Minute
 	// DefaultRefresh is how often the JWKS is fetched, so how long a revoked key goes on counting.
 	DefaultRefresh = 15 * time.Minute
 	minRefresh     = 10 * time.Second

@@ -7,48 +7,59 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/warren-gateway/warren/api/identity"
 )
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// TestHostileTokensAreRefused has one verifier with an RSA, an EC and an Ed25519 key, an audience and an issuer, and what should not get
-// past it. Whatever the reason, no part of the token is in the error.
-func TestHostileTokensAreRefused(t *testing.T) {
-	keys := testKeys()
-	file := jwks(t, jwk(t, &keys.rsa.PublicKey, map[string]any{"kid": "rsa"}), jwk(t, &keys.ec.PublicKey, map[string]any{"kid": "ec"}),
-		jwk(t, keys.ed.Public(), map[string]any{"kid": "ed"}))
-	v := verifier(t, identity.VerifierOptions{KeyFile: writeFile(t, file), Audience: "warren", Issuer: "https://issuer.example"})
-	now := time.Now()
-	with := func(header, claims map[string]any) identity.Token {
-		all := map[string]any{"aud": "warren", "iss": "https://issuer.example"}
-		for name, value := range claims {
-			all[name] = value
-		}
-		return sign(t, jwt.SigningMethodEdDSA, keys.ed, header, all)
-	}
-	claim := func(name string, value any) identity.Token { return with(nil, map[string]any{name: value}) }
-	header := func(name string, value any) identity.Token { return with(map[string]any{name: value}, nil) }
-	good := string(claim("jti", "1"))
-	parts := strings.Split(good, ".")
-	claims := map[string]any{"aud": "warren", "iss": "https://issuer.example"}
-	rsaPEM := publicPEM(t, keys.rsa)
+// hostile is a token that must not get past, and why it does not.
+type hostile struct {
+	name   string
+	token  identity.Token
+	reason identity.Reason
+}
 
-	if id, err := v.Verify(t.Context(), identity.Token(good)); err != nil || id.Subject != "ada" {
-		t.Fatalf("the good token: got %+v, %v", id, err)
-	}
-	for _, c := range []struct {
-		name   string
-		token  identity.Token
-		reason identity.Reason
-	}{
+// forge makes tokens by the key "ed" that are good but for what the test says.
+type forge struct{ tb testing.TB }
+
+var goodClaims = map[string]any{"aud": "warren", "iss": "https://issuer.example"}
+
+func (f forge) with(header, claims map[string]any) identity.Token {
+	f.tb.Helper()
+	all := maps.Clone(goodClaims)
+	maps.Copy(all, claims)
+	return sign(f.tb, jwt.SigningMethodEdDSA, testKeys().ed, header, all)
+}
+
+func (f forge) claim(name string, value any) identity.Token {
+	f.tb.Helper()
+	return f.with(nil, map[string]any{name: value})
+}
+
+func (f forge) header(name string, value any) identity.Token {
+	f.tb.Helper()
+	return f.with(map[string]any{name: value}, nil)
+}
+
+func (f forge) bind(grants ...any) identity.Token {
+	f.tb.Helper()
+	return f.claim("warren", map[string]any{"bind": grants})
+}
+
+func (f forge) shapes() []hostile {
+	good := string(f.with(nil, nil))
+	parts := strings.Split(good, ".")
+	return []hostile{
 		{"nothing", "", identity.ReasonMissing},
 		{"noise", "hello", identity.ReasonMalformed},
 		{"two parts", identity.Token(parts[0] + "." + parts[1]), identity.ReasonMalformed},
@@ -59,15 +70,22 @@ func TestHostileTokensAreRefused(t *testing.T) {
 		{"padding", identity.Token(good + "="), identity.ReasonMalformed},
 		{"standard base64", identity.Token(parts[0] + "+/." + parts[1] + "." + parts[2]), identity.ReasonMalformed},
 		{"huge", identity.Token(good + strings.Repeat("A", identity.MaxTokenBytes)), identity.ReasonMalformed},
-		{"huge by its claims", claim("pad", strings.Repeat("A", identity.MaxTokenBytes)), identity.ReasonMalformed},
+		{"huge by its claims", f.claim("pad", strings.Repeat("A", identity.MaxTokenBytes)), identity.ReasonMalformed},
 		{"a header that is no JSON", identity.Token(b64("{") + "." + parts[1] + "." + parts[2]), identity.ReasonMalformed},
 		{"claims that are no object", identity.Token(parts[0] + "." + b64("[]") + "." + parts[2]), identity.ReasonMalformed},
 		{"claims that are null", identity.Token(parts[0] + "." + b64("null") + "." + parts[2]), identity.ReasonSignature},
+	}
+}
 
+func (f forge) signatures() []hostile {
+	t, keys, claims := f.tb, testKeys(), goodClaims
+	parts := strings.Split(string(f.with(nil, nil)), ".")
+	rsaPEM := publicPEM(t, keys.rsa)
+	return []hostile{
 		{"forged claims", identity.Token(parts[0] + "." + b64(`{"sub":"root","exp":99999999999}`) + "." + parts[2]), identity.ReasonSignature},
 		{"no signature", identity.Token(parts[0] + "." + parts[1] + "."), identity.ReasonSignature},
 		{"a bit of the signature", identity.Token(parts[0] + "." + parts[1] + "." + flip(parts[2])), identity.ReasonSignature},
-		{"another signature of the key", identity.Token(parts[0] + "." + parts[1] + "." + strings.Split(string(claim("jti", "2")), ".")[2]), identity.ReasonSignature},
+		{"another signature of the key", identity.Token(parts[0] + "." + parts[1] + "." + strings.Split(string(f.claim("jti", "2")), ".")[2]), identity.ReasonSignature},
 		{"another key", sign(t, jwt.SigningMethodRS256, keys.otherRSA, nil, claims), identity.ReasonSignature},
 		{"another key by the right name", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"kid": "rsa"}, claims), identity.ReasonSignature},
 		{"none", sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, claims), identity.ReasonSignature},
@@ -83,83 +101,113 @@ func TestHostileTokensAreRefused(t *testing.T) {
 		{"PS256", sign(t, jwt.SigningMethodPS256, keys.rsa, nil, claims), identity.ReasonSignature},
 		{"ES384", sign(t, jwt.SigningMethodES384, keys.ec384, nil, claims), identity.ReasonSignature},
 		{"the EC key's name over an RSA signature", sign(t, jwt.SigningMethodRS256, keys.rsa, map[string]any{"kid": "ec"}, claims), identity.ReasonUnknownKey},
-
-		{"an unknown key", header("kid", "other"), identity.ReasonUnknownKey},
-		{"a path as the key", header("kid", "../../../../dev/null"), identity.ReasonUnknownKey},
-		{"SQL as the key", header("kid", "ed' OR '1'='1"), identity.ReasonUnknownKey},
-		{"the key in another case", header("kid", "ED"), identity.ReasonUnknownKey},
-		{"the key and a NUL", header("kid", "ed\x00"), identity.ReasonUnknownKey},
-		{"an empty key", header("kid", ""), identity.ReasonMalformed},
-		{"a number as the key", header("kid", 1), identity.ReasonMalformed},
-		{"a list of keys", header("kid", []string{"ed"}), identity.ReasonMalformed},
-		{"a long key", header("kid", strings.Repeat("k", 1000)), identity.ReasonMalformed},
-		{"a key of its own in the header", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"jwk": jwk(t, &keys.otherRSA.PublicKey, nil)}, claims), identity.ReasonSignature},
-		{"a key of its own by URL", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"}, claims), identity.ReasonSignature},
-		{"a certificate of its own", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"x5c": []string{"AAAA"}}, claims), identity.ReasonSignature},
-		{"a critical extension", header("crit", []string{"exp"}), identity.ReasonMalformed},
-		{"a logout token", header("typ", "logout+jwt"), identity.ReasonMalformed},
-		{"a type that is a number", header("typ", 1), identity.ReasonMalformed},
-
-		{"expired", claim("exp", now.Add(-time.Hour).Unix()), identity.ReasonExpired},
-		{"expired within the leeway", claim("exp", now.Add(-time.Second).Unix()), identity.ReasonExpired},
-		{"expired in 1970", claim("exp", 0), identity.ReasonExpired},
-		{"no exp", claim("exp", nil), identity.ReasonClaims},
-		{"exp in another case", with(nil, map[string]any{"exp": nil, "EXP": now.Add(time.Hour).Unix()}), identity.ReasonClaims},
-		{"exp is null", with(nil, map[string]any{"exp": json.RawMessage("null")}), identity.ReasonClaims},
-		{"exp is a string", claim("exp", "99999999999"), identity.ReasonClaims},
-		{"exp is beyond all calendars", claim("exp", 1e30), identity.ReasonClaims},
-		{"exp is negative", claim("exp", -1), identity.ReasonClaims},
-		{"not yet valid", claim("nbf", now.Add(time.Hour).Unix()), identity.ReasonNotYetValid},
-		{"nbf is a string", claim("nbf", "0"), identity.ReasonClaims},
-		{"issued in the future", claim("iat", now.Add(time.Hour).Unix()), identity.ReasonNotYetValid},
-		{"no sub", claim("sub", nil), identity.ReasonClaims},
-		{"an empty sub", claim("sub", ""), identity.ReasonClaims},
-		{"SUB instead of sub", with(nil, map[string]any{"sub": nil, "SUB": "root"}), identity.ReasonClaims},
-		{"sub is a number", claim("sub", 7), identity.ReasonClaims},
-		{"sub is long", claim("sub", strings.Repeat("s", 256)), identity.ReasonClaims},
-		{"sub with a line's end", claim("sub", "ada\nlevel=ERROR"), identity.ReasonClaims},
-		{"another audience", claim("aud", "other"), identity.ReasonAudience},
-		{"other audiences", claim("aud", []string{"other", "warren2"}), identity.ReasonAudience},
-		{"no audience", claim("aud", nil), identity.ReasonClaims},
-		{"an empty audience", claim("aud", ""), identity.ReasonClaims},
-		{"aud is an object", claim("aud", map[string]any{"warren": true}), identity.ReasonClaims},
-		{"another issuer", claim("iss", "https://issuer.example.evil"), identity.ReasonIssuer},
-		{"the issuer and a slash", claim("iss", "https://issuer.example/"), identity.ReasonIssuer},
-		{"no issuer", claim("iss", nil), identity.ReasonClaims},
-
-		{"warren is a string", claim("warren", "#"), identity.ReasonClaims},
-		{"warren is a list", claim("warren", []any{}), identity.ReasonClaims},
-		{"bind is an object", claim("warren", map[string]any{"bind": map[string]any{"exchange": "*", "routing_key": "#"}}), identity.ReasonClaims},
-		{"a grant is a string", claim("warren", map[string]any{"bind": []any{"*"}}), identity.ReasonClaims},
-		{"a grant is null", claim("warren", map[string]any{"bind": []any{json.RawMessage("null")}}), identity.ReasonClaims},
-		{"a grant without a pattern", bindClaim(claim, map[string]any{"exchange": "orders"}), identity.ReasonClaims},
-		{"a grant without an exchange", bindClaim(claim, map[string]any{"routing_key": "#"}), identity.ReasonClaims},
-		{"a grant in another case", bindClaim(claim, map[string]any{"Exchange": "*", "Routing_Key": "#"}), identity.ReasonClaims},
-		{"a grant with an empty glob", bindClaim(claim, map[string]any{"exchange": "", "routing_key": "#"}), identity.ReasonClaims},
-		{"a grant with a long pattern", bindClaim(claim, map[string]any{"exchange": "*", "routing_key": strings.Repeat("x", 256)}), identity.ReasonClaims},
-		{"a grant with a number", bindClaim(claim, map[string]any{"exchange": 1, "routing_key": "#"}), identity.ReasonClaims},
-		{"one grant too many", bindClaim(claim, manyGrants(identity.MaxGrants+1)...), identity.ReasonClaims},
-		{"max_subscriptions is a string", claim("warren", map[string]any{"max_subscriptions": "5"}), identity.ReasonClaims},
-		{"max_subscriptions is negative", claim("warren", map[string]any{"max_subscriptions": -1}), identity.ReasonClaims},
-		{"max_subscriptions is a fraction", claim("warren", map[string]any{"max_subscriptions": 0.5}), identity.ReasonClaims},
-		{"max_subscriptions is huge", claim("warren", map[string]any{"max_subscriptions": json.RawMessage("1e99")}), identity.ReasonClaims},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			id, err := v.Verify(t.Context(), c.token)
-			refusal := checkReason(t, err, c.reason)
-			if id.Subject != "" || id.Anonymous || id.Grants != nil {
-				t.Errorf("an identity comes with the refusal: %+v", id)
-			}
-			if refusal.Temporary() {
-				t.Error("the refusal is called temporary")
-			}
-			checkSilence(t, c.token, refusal.Error()+refusal.Challenge())
-		})
 	}
 }
 
-func bindClaim(claim func(string, any) identity.Token, grants ...any) identity.Token {
-	return claim("warren", map[string]any{"bind": grants})
+func (f forge) headers() []hostile {
+	t, keys, claims := f.tb, testKeys(), goodClaims
+	return []hostile{
+		{"an unknown key", f.header("kid", "other"), identity.ReasonUnknownKey},
+		{"a path as the key", f.header("kid", "../../../../dev/null"), identity.ReasonUnknownKey},
+		{"SQL as the key", f.header("kid", "ed' OR '1'='1"), identity.ReasonUnknownKey},
+		{"the key in another case", f.header("kid", "ED"), identity.ReasonUnknownKey},
+		{"the key and a NUL", f.header("kid", "ed\x00"), identity.ReasonUnknownKey},
+		{"an empty key", f.header("kid", ""), identity.ReasonMalformed},
+		{"a number as the key", f.header("kid", 1), identity.ReasonMalformed},
+		{"a list of keys", f.header("kid", []string{"ed"}), identity.ReasonMalformed},
+		{"a long key", f.header("kid", strings.Repeat("k", 1000)), identity.ReasonMalformed},
+		{"a key of its own in the header", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"jwk": jwk(t, &keys.otherRSA.PublicKey, nil)}, claims), identity.ReasonSignature},
+		{"a key of its own by URL", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"}, claims), identity.ReasonSignature},
+		{"a certificate of its own", sign(t, jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"x5c": []string{"AAAA"}}, claims), identity.ReasonSignature},
+		{"a critical extension", f.header("crit", []string{"exp"}), identity.ReasonMalformed},
+		{"a logout token", f.header("typ", "logout+jwt"), identity.ReasonMalformed},
+		{"a type that is a number", f.header("typ", 1), identity.ReasonMalformed},
+	}
+}
+
+func (f forge) times() []hostile {
+	now := time.Now()
+	return []hostile{
+		{"expired", f.claim("exp", now.Add(-time.Hour).Unix()), identity.ReasonExpired},
+		{"expired within the leeway", f.claim("exp", now.Add(-time.Second).Unix()), identity.ReasonExpired},
+		{"expired in 1970", f.claim("exp", 0), identity.ReasonExpired},
+		{"no exp", f.claim("exp", nil), identity.ReasonClaims},
+		{"exp in another case", f.with(nil, map[string]any{"exp": nil, "EXP": now.Add(time.Hour).Unix()}), identity.ReasonClaims},
+		{"exp is null", f.with(nil, map[string]any{"exp": json.RawMessage("null")}), identity.ReasonClaims},
+		{"exp is a string", f.claim("exp", "99999999999"), identity.ReasonClaims},
+		{"exp is beyond all calendars", f.claim("exp", 1e30), identity.ReasonClaims},
+		{"exp is negative", f.claim("exp", -1), identity.ReasonClaims},
+		{"not yet valid", f.claim("nbf", now.Add(time.Hour).Unix()), identity.ReasonNotYetValid},
+		{"nbf is a string", f.claim("nbf", "0"), identity.ReasonClaims},
+		{"issued in the future", f.claim("iat", now.Add(time.Hour).Unix()), identity.ReasonNotYetValid},
+	}
+}
+
+func (f forge) names() []hostile {
+	return []hostile{
+		{"no sub", f.claim("sub", nil), identity.ReasonClaims},
+		{"an empty sub", f.claim("sub", ""), identity.ReasonClaims},
+		{"SUB instead of sub", f.with(nil, map[string]any{"sub": nil, "SUB": "root"}), identity.ReasonClaims},
+		{"sub is a number", f.claim("sub", 7), identity.ReasonClaims},
+		{"sub is long", f.claim("sub", strings.Repeat("s", 256)), identity.ReasonClaims},
+		{"sub with a line's end", f.claim("sub", "ada\nlevel=ERROR"), identity.ReasonClaims},
+		{"another audience", f.claim("aud", "other"), identity.ReasonAudience},
+		{"other audiences", f.claim("aud", []string{"other", "warren2"}), identity.ReasonAudience},
+		{"no audience", f.claim("aud", nil), identity.ReasonClaims},
+		{"an empty audience", f.claim("aud", ""), identity.ReasonClaims},
+		{"aud is an object", f.claim("aud", map[string]any{"warren": true}), identity.ReasonClaims},
+		{"another issuer", f.claim("iss", "https://issuer.example.evil"), identity.ReasonIssuer},
+		{"the issuer and a slash", f.claim("iss", "https://issuer.example/"), identity.ReasonIssuer},
+		{"no issuer", f.claim("iss", nil), identity.ReasonClaims},
+	}
+}
+
+func (f forge) grants() []hostile {
+	return []hostile{
+		{"warren is a string", f.claim("warren", "#"), identity.ReasonClaims},
+		{"warren is a list", f.claim("warren", []any{}), identity.ReasonClaims},
+		{"bind is an object", f.claim("warren", map[string]any{"bind": map[string]any{"exchange": "*", "routing_key": "#"}}), identity.ReasonClaims},
+		{"a grant is a string", f.claim("warren", map[string]any{"bind": []any{"*"}}), identity.ReasonClaims},
+		{"a grant is null", f.claim("warren", map[string]any{"bind": []any{json.RawMessage("null")}}), identity.ReasonClaims},
+		{"a grant without a pattern", f.bind(map[string]any{"exchange": "orders"}), identity.ReasonClaims},
+		{"a grant without an exchange", f.bind(map[string]any{"routing_key": "#"}), identity.ReasonClaims},
+		{"a grant in another case", f.bind(map[string]any{"Exchange": "*", "Routing_Key": "#"}), identity.ReasonClaims},
+		{"a grant with an empty glob", f.bind(map[string]any{"exchange": "", "routing_key": "#"}), identity.ReasonClaims},
+		{"a grant with a long pattern", f.bind(map[string]any{"exchange": "*", "routing_key": strings.Repeat("x", 256)}), identity.ReasonClaims},
+		{"a grant with a number", f.bind(map[string]any{"exchange": 1, "routing_key": "#"}), identity.ReasonClaims},
+		{"one grant too many", f.bind(manyGrants(identity.MaxGrants + 1)...), identity.ReasonClaims},
+		{"max_subscriptions is a string", f.claim("warren", map[string]any{"max_subscriptions": "5"}), identity.ReasonClaims},
+		{"max_subscriptions is negative", f.claim("warren", map[string]any{"max_subscriptions": -1}), identity.ReasonClaims},
+		{"max_subscriptions is a fraction", f.claim("warren", map[string]any{"max_subscriptions": 0.5}), identity.ReasonClaims},
+		{"max_subscriptions is huge", f.claim("warren", map[string]any{"max_subscriptions": json.RawMessage("1e99")}), identity.ReasonClaims},
+	}
+}
+
+// TestHostileTokensAreRefused has one verifier with an RSA, an EC and an Ed25519 key, an audience and an issuer, and what should not get
+// past it. Whatever the reason, no part of the token is in the error.
+func TestHostileTokensAreRefused(t *testing.T) {
+	keys := testKeys()
+	file := jwks(t, jwk(t, &keys.rsa.PublicKey, map[string]any{"kid": "rsa"}), jwk(t, &keys.ec.PublicKey, map[string]any{"kid": "ec"}),
+		jwk(t, keys.ed.Public(), map[string]any{"kid": "ed"}))
+	v := verifier(t, identity.VerifierOptions{KeyFile: writeFile(t, file), Audience: "warren", Issuer: "https://issuer.example"})
+	f := forge{t}
+	if id, err := v.Verify(t.Context(), f.with(nil, nil)); err != nil || id.Subject != "ada" {
+		t.Fatalf("the good token: got %+v, %v", id, err)
+	}
+	for _, c := range slices.Concat(f.shapes(), f.signatures(), f.headers(), f.times(), f.names(), f.grants()) {
+		t.Run(c.name, func(t *testing.T) {
+			id, err := v.Verify(t.Context(), c.token)
+			checkReason(t, err, c.reason)
+			if id.Subject != "" || id.Anonymous || id.Grants != nil {
+				t.Errorf("an identity comes with the refusal: %+v", id)
+			}
+			refused := refusal(t, err)
+			if refused.Temporary() {
+				t.Error("the refusal is called temporary")
+			}
+			checkSilence(t, c.token, refused.Error()+refused.Challenge())
+		})
+	}
 }
 
 func manyGrants(n int) []any {
