@@ -318,3 +318,32 @@ func TestClosedBrokerRefuses(t *testing.T) {
 		t.Errorf("health %+v", h)
 	}
 }
+
+func TestLossIsToldRightAfterWhatTheExchangeRouted(t *testing.T) {
+	b := newBroker(t, memory.Options{})
+	declare(t, b, "e", "fanout")
+	declare(t, b, "other", "fanout")
+	q := open(t, b, binding(t, "e", "", nil), binding(t, "other", "", nil))
+	publish(t, b, "e", "before", nil)
+	if err := b.Delete("e"); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, "other", "meanwhile", nil)
+	declare(t, b, "e", "fanout")
+	publish(t, b, "e", "after", nil)
+	if got := nextKey(t, q); got != "before" {
+		t.Errorf("got %s", got)
+	}
+	if _, ok := next(t, q).(*broker.BindingsLost); !ok {
+		t.Error("the loss is not told after the last message")
+	}
+	if got := nextKey(t, q); got != "meanwhile" {
+		t.Errorf("got %s", got)
+	}
+	if _, ok := next(t, q).(*broker.BindingsBack); !ok {
+		t.Error("the return is not told before the first message")
+	}
+	if got := nextKey(t, q); got != "after" {
+		t.Errorf("got %s", got)
+	}
+}

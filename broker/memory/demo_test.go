@@ -1,0 +1,138 @@
+package memory_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/memory"
+)
+
+// demoMinute runs the demo for a minute and returns what it published.
+func demoMinute(t *testing.T, seed uint64) (messages []*broker.Delivery) {
+	t.Helper()
+	b := memory.New(memory.Options{Prefetch: 1000})
+	if err := b.Declare(memory.DemoBuilds, "topic"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Declare(memory.DemoDeploys, "fanout"); err != nil {
+		t.Fatal(err)
+	}
+	q := open(t, b, binding(t, memory.DemoBuilds, "#", nil), binding(t, memory.DemoDeploys, "", nil))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := memory.Demo(ctx, b, memory.DemoOptions{Seed: seed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for e := range q.Events() {
+		d, ok := e.(*broker.Delivery)
+		if !ok {
+			t.Fatalf("got %T", e)
+		}
+		messages = append(messages, d)
+	}
+	return messages
+}
+
+func TestDemoPublishesLifelikeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		buildKey := regexp.MustCompile(`^(linux|darwin|windows)\.(amd64|arm64)\.[a-z]+\.(queued|started|passed|failed|canceled)$`)
+		uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+		messages := demoMinute(t, 1)
+		if n := len(messages); n < 180 || n > 300 {
+			t.Errorf("%d events in a minute, want about 240", n)
+		}
+		exchanges := make(map[string]int)
+		ids := make(map[string]bool)
+		for _, m := range messages {
+			exchanges[m.Exchange]++
+			p := m.Properties
+			if !uuid.MatchString(p.MessageID) || ids[p.MessageID] || p.AppID == "" || p.Timestamp == 0 || !p.HasTimestamp || len(p.Headers) == 0 {
+				t.Errorf("properties %+v", p)
+			}
+			ids[p.MessageID] = true
+			var payload struct{ OS, Arch, Project, State, Environment string }
+			if err := json.Unmarshal(m.Body, &payload); err != nil {
+				t.Fatalf("%s: %v", m.Body, err)
+			}
+			switch m.Exchange {
+			case memory.DemoBuilds:
+				want := strings.Join([]string{payload.OS, payload.Arch, payload.Project, payload.State}, ".")
+				if m.RoutingKey != want || !buildKey.MatchString(m.RoutingKey) || p.Type != "build."+payload.State {
+					t.Errorf("key %q and type %q of %s", m.RoutingKey, p.Type, m.Body)
+				}
+			case memory.DemoDeploys:
+				if m.RoutingKey != payload.Environment+"."+payload.Project || p.Type != "deploy."+payload.State {
+					t.Errorf("key %q and type %q of %s", m.RoutingKey, p.Type, m.Body)
+				}
+			}
+		}
+		if exchanges[memory.DemoBuilds] < 100 || exchanges[memory.DemoDeploys] < 10 {
+			t.Errorf("events by exchange: %v", exchanges)
+		}
+	})
+}
+
+func TestDemoRepeatsItselfBySeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		story := func(seed uint64) string {
+			var sb strings.Builder
+			for _, m := range demoMinute(t, seed) {
+				sb.WriteString(m.Properties.MessageID + m.RoutingKey + string(m.Body) + "\n")
+			}
+			return sb.String()
+		}
+		if story(7) != story(7) {
+			t.Error("one seed tells two stories")
+		}
+		if story(7) == story(8) {
+			t.Error("two seeds tell one story")
+		}
+	})
+}
+
+func TestDemoOutlivesTheDeletionOfItsExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New(memory.Options{Prefetch: 1000})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- memory.Demo(ctx, b, memory.DemoOptions{}) }()
+		synctest.Wait()
+		q := open(t, b, binding(t, memory.DemoBuilds, "#", nil))
+		if err := b.Delete(memory.DemoBuilds); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, back := (<-q.Events()).(*broker.BindingsBack); back {
+				break
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := memory.Demo(t.Context(), b, memory.DemoOptions{}); broker.CodeOf(err) != broker.CodeBrokerUnavailable {
+			t.Errorf("on a closed broker: %v", err)
+		}
+	})
+}
+
+func TestDemoRefusesAnExchangeOfAnotherType(t *testing.T) {
+	b := newBroker(t, memory.Options{})
+	declare(t, b, memory.DemoDeploys, "topic")
+	if err := memory.Demo(t.Context(), b, memory.DemoOptions{}); !errors.Is(err, memory.ErrTypeConflict) {
+		t.Errorf("got %v", err)
+	}
+}
