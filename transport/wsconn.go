@@ -35,12 +35,12 @@ type wsConn struct {
 	st   *stream
 
 	// The reader's:
-	early   []byte // came with the handshake
-	readErr error  // the connection's own, to tell it from the library's
+	early   []byte    // came with the handshake
+	readErr error     // the connection's own, to tell it from the library's
+	unread  io.Reader // the rest of a message that broke the rules
 
-	// heard is when the client last answered or asked something, unanswered
-	// when the oldest ping was sent that it has not answered (0: none); both on
-	// the server's clock.
+	// unanswered is when the ping was sent that the client has not answered
+	// (0: none), on the server's clock.
 	unanswered atomic.Int64
 	// busy says that a request holds up the reader, so that no pong is read.
 	busy atomic.Bool
@@ -173,6 +173,7 @@ func (w *wsConn) message() (p []byte, fault Reason, err error) {
 		return nil, "", err
 	}
 	if typ != websocket.MessageText {
+		w.unread = r
 		return nil, ReasonProtocolError, nil
 	}
 	p, err = io.ReadAll(io.LimitReader(r, maxRequest+1))
@@ -180,6 +181,7 @@ func (w *wsConn) message() (p []byte, fault Reason, err error) {
 	case err != nil:
 		return nil, "", err
 	case len(p) > maxRequest:
+		w.unread = r
 		return nil, ReasonFrameTooLarge, nil
 	}
 	return p, "", nil
@@ -206,7 +208,7 @@ func (w *wsConn) read() {
 		case fault == "":
 			w.unanswered.Store(0) // whoever asks is alive
 			w.busy.Store(true)
-			fault = w.st.serve(p)
+			fault = w.st.guarded(func() ending { return ending{reason: w.st.serve(p)} }).reason
 			w.busy.Store(false)
 		}
 		if fault != "" {
@@ -251,15 +253,25 @@ func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience t
 	w.linger(done, patience)
 }
 
-// linger waits until the client has closed.
+// linger waits until the client has closed, and reads what it sends meanwhile.
 func (w *wsConn) linger(done chan struct{}, patience time.Duration) {
 	w.stopServing()
 	_ = w.conn.SetReadDeadline(time.Now().Add(patience))
 	if done != nil {
 		<-done
 	}
-	if w.readErr == nil {
-		discard(w.conn)
+	if w.readErr != nil && !isTimeout(w.readErr) {
+		return
+	}
+	w.readErr = nil
+	var err error
+	for r := w.unread; err == nil; _, r, err = w.lib.Reader(context.Background()) {
+		if r != nil {
+			_, _ = io.Copy(io.Discard, r)
+		}
+	}
+	if websocket.CloseStatus(err) == -1 && w.readErr == nil {
+		discard(w.conn) // the library cannot follow what the client sends
 	}
 }
 

@@ -1,0 +1,506 @@
+package transport_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+)
+
+// socket is a WebSocket client that another library than ours would be, too: it
+// speaks RFC 6455 by hand, so that it can break every rule of it.
+type socket struct {
+	t    testing.TB
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+const wsKey = "dGhlIHNhbXBsZSBub25jZQ=="
+
+// socket opens a WebSocket and checks the handshake.
+func (g *gateway) socket(target string, first ...[]byte) *socket {
+	g.t.Helper()
+	conn := g.dial()
+	request := "GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + wsKey + "\r\nSec-WebSocket-Protocol: other, warren.v1\r\n" +
+		"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+	p := []byte(request)
+	for _, f := range first { // in the same segment as the handshake
+		p = append(p, f...)
+	}
+	if _, err := conn.Write(p); err != nil {
+		g.t.Fatal(err)
+	}
+	s := &socket{t: g.t, conn: conn, r: bufio.NewReader(conn)}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	resp, err := http.ReadResponse(s.r, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
+		resp.Header.Get("Sec-WebSocket-Protocol") != "warren.v1" || resp.Header.Get("Sec-WebSocket-Extensions") != "" {
+		g.t.Fatalf("handshake answered with %d %v", resp.StatusCode, resp.Header)
+	}
+	return s
+}
+
+// frame is a client's frame: masked, with the first byte as given.
+func frame(first byte, payload string) []byte {
+	b := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	mask := [4]byte{1, 2, 3, 4}
+	b = append(b, mask[:]...)
+	for i := range len(payload) {
+		b = append(b, payload[i]^mask[i%4])
+	}
+	return b
+}
+
+func (s *socket) write(p []byte) {
+	s.t.Helper()
+	if _, err := s.conn.Write(p); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ask sends a text message.
+func (s *socket) ask(text string) {
+	s.t.Helper()
+	s.write(frame(0x81, text))
+}
+
+// read reads the next frame.
+func (s *socket) read() (first byte, payload string, err error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(patience))
+	var head [2]byte
+	if _, err = io.ReadFull(s.r, head[:]); err != nil {
+		return 0, "", err
+	}
+	n := uint64(head[1]) // a mask bit would make it too long
+	switch n {
+	case 126:
+		var b [2]byte
+		_, err = io.ReadFull(s.r, b[:])
+		n = uint64(binary.BigEndian.Uint16(b[:]))
+	case 127:
+		var b [8]byte
+		_, err = io.ReadFull(s.r, b[:])
+		n = binary.BigEndian.Uint64(b[:])
+	}
+	if err != nil {
+		return 0, "", err
+	}
+	p := make([]byte, n)
+	_, err = io.ReadFull(s.r, p)
+	return head[0], string(p), err
+}
+
+// text reads the next text message, over control frames.
+func (s *socket) text() string {
+	s.t.Helper()
+	for {
+		first, payload, err := s.read()
+		switch {
+		case err != nil:
+			s.t.Fatalf("read a message: %v", err)
+		case first == 0x81:
+			return payload
+		case first&0xf < 8:
+			s.t.Fatalf("got frame %x %q", first, payload)
+		}
+	}
+}
+
+// next reads the next message of one of the types.
+func (s *socket) next(types ...string) string {
+	s.t.Helper()
+	for {
+		text := s.text()
+		var f struct{ Type string }
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			s.t.Fatalf("%q is no JSON: %v", text, err)
+		}
+		for _, typ := range types {
+			if f.Type == typ {
+				return text
+			}
+		}
+	}
+}
+
+// bye checks that the stream ends with a bye, a close frame and the end of the connection.
+func (s *socket) bye(code int, reason string) {
+	s.t.Helper()
+	text := s.next("bye")
+	if !strings.HasPrefix(text, fmt.Sprintf(`{"type":"bye","code":%d,"reason":"%s","reconnect":`, code, reason)) {
+		s.t.Errorf("bye is %s, want %d %s", text, code, reason)
+	}
+	first, payload, err := s.read()
+	if err != nil || first != 0x88 || int(binary.BigEndian.Uint16([]byte(payload))) != code || payload[2:] != reason {
+		s.t.Errorf("closed with %x %q %v, want %d %s", first, payload, err, code, reason)
+	}
+	s.write(frame(0x88, payload[:2]))
+	if _, _, err := s.read(); !errors.Is(err, io.EOF) {
+		s.t.Errorf("after the close frame came %v", err)
+	}
+}
+
+func TestWebSocketIsExactOnTheWire(t *testing.T) {
+	g := newGateway(t, setup{})
+	s := g.socket("/ws")
+	if text := s.text(); !strings.HasPrefix(text, `{"type":"ready","id":"`+g.sub.Stream()+`.0",`) {
+		t.Errorf("ready is %s", text)
+	}
+	for _, size := range []int{0, 1, 30 << 10, 125, 126, 65535, 70000} {
+		g.publish(strings.Repeat("x", size))
+		if text := s.text(); !strings.Contains(text, `"payload":"`+strings.Repeat("x", size)+`"`) {
+			t.Errorf("%d bytes arrived as %d", size, len(text))
+		}
+	}
+	g.sub.End(broker.EndDeleted)
+	s.bye(4410, "subscription_deleted")
+	if end := g.ended(1); end.Reason != transport.ReasonSubscriptionDeleted || end.Messages != 7 {
+		t.Errorf("ended with %+v", end)
+	}
+	<-g.sessions[0].closed
+}
+
+func TestFramesAreTheSameOnBothTransports(t *testing.T) {
+	g := newGateway(t, setup{})
+	g.publishNumbers(200)
+	s := g.socket("/ws")
+	_, r := g.get("/sse")
+	r.skip()
+	s.next("ready")
+	for range 200 {
+		text := s.text()
+		if e := r.event(); !strings.HasSuffix(e, "\ndata: "+text+"\n\n") {
+			t.Fatalf("%q and %q", text, e)
+		}
+	}
+}
+
+func TestClientThatClosesIsEchoed(t *testing.T) {
+	g := newGateway(t, setup{})
+	s := g.socket("/ws")
+	s.next("ready")
+	s.write(frame(0x88, "\x03\xe8done"))
+	if first, payload, err := s.read(); err != nil || first != 0x88 || payload != "\x03\xe8done" {
+		t.Errorf("got %x %q %v", first, payload, err)
+	}
+	if _, _, err := s.read(); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+	if end := g.ended(1); end.Reason != transport.ReasonClientGone {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
+func TestPingIsAnsweredBetweenFrames(t *testing.T) {
+	g := newGateway(t, setup{})
+	s := g.socket("/ws", frame(0x89, "early"))
+	pong := func(want string) {
+		t.Helper()
+		for {
+			first, payload, err := s.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == 0x8a {
+				if payload != want {
+					t.Errorf("pong %q", payload)
+				}
+				return
+			}
+		}
+	}
+	pong("early")
+	long := strings.Repeat("p", 125)
+	s.write(frame(0x89, long))
+	pong(long)
+	s.write(frame(0x89, ""))
+	pong("")
+}
+
+func TestWhoBreaksTheProtocolIsToldAndClosed(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		bytes  []byte
+		code   int
+		reason string
+	}{
+		{"binary", frame(0x82, "{}"), 4400, "protocol_error"},
+		{"not JSON", frame(0x81, "{"), 4400, "protocol_error"},
+		{"empty", frame(0x81, ""), 4400, "protocol_error"},
+		{"two values", frame(0x81, `{"type":"ping"}{}`), 4400, "protocol_error"},
+		{"not UTF-8", frame(0x81, "{\"type\":\"\xff\"}"), 4400, "protocol_error"},
+		{"reserved bit", frame(0xC1, "{}"), 4400, "protocol_error"},
+		{"unknown opcode", frame(0x83, "{}"), 4400, "protocol_error"},
+		{"not masked", []byte{0x81, 2, '{', '}'}, 4400, "protocol_error"},
+		{"fragmented ping", frame(0x09, ""), 4400, "protocol_error"},
+		{"continuation of nothing", frame(0x80, "{}"), 4400, "protocol_error"},
+		{"too large", frame(0x81, `"`+strings.Repeat("x", 16<<10)+`"`), 1009, "frame_too_large"},
+		{"far too large", frame(0x81, strings.Repeat("x", 1<<20)), 1009, "frame_too_large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newGateway(t, setup{})
+			s := g.socket("/ws")
+			s.next("ready")
+			s.write(tc.bytes)
+			s.bye(tc.code, tc.reason)
+			g.ended(1)
+		})
+	}
+}
+
+func TestRequestsAreAnswered(t *testing.T) {
+	limited := broker.Errorf(broker.CodeRateLimited, "slow down")
+	var refuse atomic.Bool
+	g := newGateway(t, setup{session: session{
+		allow: func() error {
+			if refuse.Load() {
+				return limited
+			}
+			return nil
+		},
+		auth: func(_ context.Context, token string) (json.RawMessage, error) {
+			if token == "bad" {
+				return nil, broker.Errorf(broker.CodeForbiddenBinding, "no")
+			}
+			return nil, nil
+		},
+	}})
+	s := g.socket("/ws", frame(0x81, `{"type":"ping","ref":"first"}`))
+	s.next("ready")
+	if text := s.text(); text != `{"type":"pong","ref":"first"}` {
+		t.Errorf("got %s", text)
+	}
+	for _, tc := range []struct{ request, answer string }{
+		{`{"type":"ping"}`, `{"type":"pong"}`},
+		{` { "type" : "ping" , "ref" : "a\"ü" } `, `{"type":"pong","ref":"a\"ü"}`},
+		{`{"type":"bind","ref":"b","bindings":[1]}`, `{"type":"ok","ref":"b","subscription":{"bound":[1]}}`},
+		{`{"type":"unbind","bindings":[2]}`, `{"type":"ok","subscription":{"unbound":[2]}}`},
+		{`{"type":"auth","token":"t"}`, `{"type":"ok"}`},
+		{`{"type":"auth","token":"bad"}`, `{"type":"error","problem":{"code":"forbidden_binding","field":""}}`},
+		{`{"type":"auth"}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
+		{`{"type":"auth","token":""}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
+		{`{"type":"auth","token":1}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
+		{`{"type":"bind","ref":"c"}`, `{"type":"error","ref":"c","problem":{"code":"invalid_request","field":"bindings"}}`},
+		{`{"type":"ping","x":1,"a":2}`, `{"type":"error","problem":{"code":"invalid_request","field":"a"}}`},
+		{`{"type":"ping","sub":"s"}`, `{"type":"error","problem":{"code":"invalid_request","field":"sub"}}`},
+		{`{"type":"ping","ref":1}`, `{"type":"error","problem":{"code":"invalid_request","field":"ref"}}`},
+		{`{"type":"ping","ref":""}`, `{"type":"error","problem":{"code":"invalid_request","field":"ref"}}`},
+		{`{"type":"publish","ref":"d"}`, `{"type":"error","ref":"d","problem":{"code":"invalid_request","field":"type"}}`},
+		{`{"type":null}`, `{"type":"error","problem":{"code":"invalid_request","field":"type"}}`},
+		{`{}`, `{"type":"error","problem":{"code":"invalid_request","field":"type"}}`},
+		{`[]`, `{"type":"error","problem":{"code":"invalid_request","field":""}}`},
+		{`null`, `{"type":"error","problem":{"code":"invalid_request","field":""}}`},
+	} {
+		s.ask(tc.request)
+		if text := s.text(); text != tc.answer {
+			t.Errorf("%s is answered with %s", tc.request, text)
+		}
+	}
+	refuse.Store(true)
+	s.ask(`{"type":"ping","ref":"e"}`)
+	if text := s.text(); text != `{"type":"error","ref":"e","problem":{"code":"rate_limited","field":""}}` {
+		t.Errorf("got %s", text)
+	}
+	if n := g.server.Stats().Requests; n != 21 {
+		t.Errorf("%d requests are counted", n)
+	}
+}
+
+func TestPauseAndResumeOfOneStream(t *testing.T) {
+	g := newGateway(t, setup{})
+	s := g.socket("/ws")
+	s.next("ready")
+	s.ask(`{"type":"pause","ref":"p"}`)
+	if a, b := s.text(), s.text(); a != `{"type":"paused","scope":"attachment"}` || b != `{"type":"ok","ref":"p"}` {
+		t.Errorf("got %s and %s", a, b)
+	}
+	g.publish("1")
+	s.ask(`{"type":"ping"}`)
+	if text := s.text(); text != `{"type":"pong"}` {
+		t.Errorf("got %s while paused", text)
+	}
+	s.ask(`{"type":"resume"}`)
+	if text := s.text(); text != `{"type":"resumed","scope":"attachment"}` {
+		t.Errorf("got %s", text)
+	}
+	s.next("message")
+}
+
+func TestRequestUnderWayHoldsUpNoFrame(t *testing.T) {
+	begun := make(chan struct{})
+	cancelled := make(chan struct{})
+	g := newGateway(t, setup{session: session{bind: func(ctx context.Context, _ json.RawMessage) (json.RawMessage, error) {
+		close(begun)
+		<-ctx.Done()
+		close(cancelled)
+		return nil, ctx.Err()
+	}}})
+	s := g.socket("/ws")
+	s.next("ready")
+	s.ask(`{"type":"bind","bindings":[]}`)
+	<-begun
+	g.publish("1")
+	s.next("message")
+	_ = s.conn.Close() // nobody waits for it any more
+	<-cancelled
+	if end := g.ended(1); end.Reason != transport.ReasonClientGone {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
+func TestFirstMessageBringsTheToken(t *testing.T) {
+	g := newGateway(t, setup{needAuth: true})
+	s := g.socket("/ws", frame(0x81, `{"type":"auth","ref":"r","token":"secret"}`))
+	s.next("ready")
+	if text := s.text(); text != `{"type":"ok","ref":"r","subscription":{"id":"first"}}` {
+		t.Errorf("got %s", text)
+	}
+	g.publish("1")
+	s.next("message")
+}
+
+func TestFirstMessageThatBringsNoTokenIsRefused(t *testing.T) {
+	for name, first := range map[string][]byte{
+		"nothing":     nil,
+		"ping":        frame(0x81, `{"type":"ping"}`),
+		"binary":      frame(0x82, `{"type":"auth","token":"secret"}`),
+		"not JSON":    frame(0x81, `secret`),
+		"wrong token": frame(0x81, `{"type":"auth","token":"x"}`),
+		"half":        frame(0x81, `{"type":"auth","token":"secret"}`)[:10],
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, setup{needAuth: true, transport: transport.Options{AuthTimeout: 100 * time.Millisecond}})
+			s := g.socket("/ws", first)
+			s.bye(4401, "unauthorized")
+			g.ended(1)
+			if name != "wrong token" && g.refused != 1 {
+				t.Error("nobody was told")
+			}
+		})
+	}
+}
+
+func TestWebSocketRefusalSaysBye(t *testing.T) {
+	g := newGateway(t, setup{})
+	for code, want := range map[broker.Code]struct {
+		code   int
+		reason string
+	}{
+		broker.CodeUnauthorized: {4401, "unauthorized"}, broker.CodeExchangeNotFound: {4404, "exchange_not_found"},
+		broker.CodeLimitReached: {4429, "limit_reached"}, broker.CodeBrokerUnavailable: {4503, "broker_unavailable"},
+		broker.CodeShuttingDown: {1001, "shutting_down"}, broker.CodeInvalidPosition: {4400, "invalid_position"},
+	} {
+		g.socket("/ws?refuse="+string(code)).bye(want.code, want.reason)
+	}
+	failing := newGateway(t, setup{open: func(context.Context) error { return broker.Errorf(broker.CodeForbiddenBinding, "no") }})
+	failing.socket("/ws").bye(4403, "forbidden_binding")
+	failing.ended(1)
+}
+
+func TestPanicEndsItsOwnStreamOnly(t *testing.T) {
+	var first atomic.Bool
+	auth := func(context.Context, string) (json.RawMessage, error) { panic("boom") }
+	g := newGateway(t, setup{session: session{auth: auth}, open: func(context.Context) error {
+		if first.CompareAndSwap(false, true) {
+			panic("boom")
+		}
+		return nil
+	}})
+	s := g.socket("/ws")
+	if _, _, err := s.read(); err == nil {
+		t.Error("the stream goes on")
+	}
+	if end := g.ended(1); end.Reason != transport.ReasonInternalError {
+		t.Errorf("ended with %+v", end)
+	}
+	s = g.socket("/ws")
+	s.next("ready")
+	s.ask(`{"type":"auth","token":"x"}`)
+	s.bye(1011, "internal_error")
+	g.socket("/ws").next("ready")
+}
+
+func TestPeerThatAnswersNoPingIsEnded(t *testing.T) {
+	g := newGateway(t, setup{transport: transport.Options{Heartbeat: 30 * time.Millisecond, WriteTimeout: 100 * time.Millisecond}})
+	s := g.socket("/ws")
+	s.bye(4408, "slow_reader")
+	g.ended(1)
+}
+
+func TestPeerThatAnswersPingsStays(t *testing.T) {
+	g := newGateway(t, setup{transport: transport.Options{Heartbeat: 20 * time.Millisecond, WriteTimeout: 60 * time.Millisecond}})
+	client, _, err := websocket.Dial(t.Context(), g.http.URL+"/ws", nil) //nolint:bodyclose // there is none after an upgrade
+	if err != nil {
+		t.Fatal(err)
+	}
+	pings := 0
+	for pings < 20 {
+		_, p, err := client.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(p), `"type":"ping"`) {
+			pings++
+		}
+	}
+	if err := client.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWebSocketThatStallsIsEndedAndDelaysNobody(t *testing.T) {
+	g := newGateway(t, setup{
+		transport: transport.Options{WriteTimeout: 300 * time.Millisecond},
+		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
+	})
+	g.socket("/ws") // reads nothing
+	g.attached(1)
+	other := g.socket("/ws")
+	const n = 200
+	go func() {
+		for range n {
+			g.publish(strings.Repeat("x", 100<<10))
+		}
+	}()
+	for range n {
+		other.next("message")
+	}
+	if end := g.ended(1); end.Reason != transport.ReasonSlowReader {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
+func TestHandshakeThatIsNone(t *testing.T) {
+	g := newGateway(t, setup{})
+	resp := do(t, g, "/ws")
+	if resp.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
