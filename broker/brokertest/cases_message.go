@@ -95,7 +95,10 @@ func messageBodies(s *suite) {
 	e := s.exchange("direct")
 	r := s.open(s.binding(e, "k"))
 	for _, body := range [][]byte{
-		nil, []byte("x"), {0, 255, 10, 13}, []byte(`{"json":true}`),
+		nil,
+		[]byte("x"),
+		{0, 255, 10, 13},
+		[]byte(`{"json":true}`),
 		bytes.Repeat([]byte("0123456789abcdef"), 1<<16), // 1 MiB, many AMQP frames
 		bytes.Repeat([]byte{0}, 131072-8),               // exactly one frame of the usual size
 	} {

@@ -31,24 +31,24 @@ func openDelivers(s *suite) {
 	e := s.exchange("topic")
 	for round := range 10 {
 		r := s.open(s.binding(e, "k"))
-		var want []string
-		for i := range 20 {
+		var want [20]string
+		for i := range want {
 			id := fmt.Sprint(round, ".", i)
-			want = append(want, id)
+			want[i] = id
 			if !s.publish(e, "k", id) {
 				s.Fatalf("message %s was not routed", id)
 			}
 		}
-		r.expect(want...)
+		r.expect(want[:]...)
 		s.noError(r.Close(s.ctx()), "close")
 	}
 }
 
 func openConfirmsAll(s *suite) {
 	topic, direct := s.exchange("topic"), s.exchange("direct")
-	var bindings []broker.Binding
-	for i := range 32 {
-		bindings = append(bindings, s.binding(topic, strconv.Itoa(i)), s.binding(direct, strconv.Itoa(i)))
+	bindings := make([]broker.Binding, 64)
+	for i := range bindings {
+		bindings[i] = s.binding([]string{topic, direct}[i%2], strconv.Itoa(i))
 	}
 	r := s.open(bindings...)
 	for i, b := range slices.Backward(bindings) {
@@ -148,30 +148,7 @@ func openConcurrently(s *suite) {
 	for range 8 {
 		group.Go(func() {
 			for range 3 {
-				q, err := s.src.Open(s.ctx(), newSpec(s.binding(e, "other")))
-				if err != nil {
-					s.Errorf("open: %v", err)
-					return
-				}
-				events := make(chan struct{})
-				go func() {
-					defer close(events)
-					for ev := range q.Events() {
-						if d, ok := ev.(*broker.Delivery); ok {
-							q.Ack(d.Tag)
-						}
-					}
-				}()
-				if err := q.Bind(s.ctx(), []broker.Binding{s.binding(e, "k")}); err != nil {
-					s.Errorf("bind: %v", err)
-				}
-				if err := q.Unbind(s.ctx(), []broker.Binding{s.binding(e, "other")}); err != nil {
-					s.Errorf("unbind: %v", err)
-				}
-				if err := q.Close(s.ctx()); err != nil {
-					s.Errorf("close: %v", err)
-				}
-				<-events
+				s.wholeLife(s.binding(e, "other"), s.binding(e, "k"))
 			}
 		})
 	}
@@ -185,6 +162,35 @@ func openConcurrently(s *suite) {
 	}
 }
 
+// wholeLife opens a queue on one binding, moves it to another and closes it. Any
+// goroutine may call it.
+func (s *suite) wholeLife(from, to broker.Binding) {
+	q, err := s.src.Open(s.ctx(), newSpec(from))
+	if err != nil {
+		s.Errorf("open: %v", err)
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ev := range q.Events() {
+			if d, ok := ev.(*broker.Delivery); ok {
+				q.Ack(d.Tag)
+			}
+		}
+	}()
+	if err := q.Bind(s.ctx(), []broker.Binding{to}); err != nil {
+		s.Errorf("bind: %v", err)
+	}
+	if err := q.Unbind(s.ctx(), []broker.Binding{from}); err != nil {
+		s.Errorf("unbind: %v", err)
+	}
+	if err := q.Close(s.ctx()); err != nil {
+		s.Errorf("close: %v", err)
+	}
+	<-ended
+}
+
 func exchangesSorted(s *suite) {
 	names := []string{s.exchange("topic"), s.exchange("fanout"), s.exchange("direct")}
 	for _, e := range names {
@@ -192,7 +198,7 @@ func exchangesSorted(s *suite) {
 	}
 	list, err := s.src.Exchanges(s.ctx())
 	s.noError(err, "list")
-	var listed []string
+	listed := make([]string, 0, len(list))
 	for _, x := range list {
 		listed = append(listed, x.Name)
 	}

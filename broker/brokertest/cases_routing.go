@@ -57,11 +57,12 @@ type route struct {
 }
 
 func routeTopic(s *suite) {
-	var samples []sample
-	for _, key := range []string{
+	keys := []string{
 		0: "", 1: "a", 2: "a.b", 3: "a.b.c", 4: "b", 5: "b.a", 6: ".", 7: "a.", 8: "a..b", 9: "a*", 10: "*", 11: "#", 12: "A", 13: "a.b.a.b",
-	} {
-		samples = append(samples, sample{key: key})
+	}
+	samples := make([]sample, len(keys))
+	for i, key := range keys {
+		samples[i].key = key
 	}
 	all := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}
 	s.routes("topic", samples, []route{
@@ -149,9 +150,9 @@ func routeHeaderValues(s *suite) {
 		0: int64(1), 1: "1", 2: float64(1), 3: true, 4: int64(-1), 5: nil, 6: []byte("1"), 7: float64(1.5),
 		8: broker.Timestamp(1), 9: []any{int64(1), "a"}, 10: broker.Table{"n": "a"}, 11: broker.Decimal{Scale: 1, Value: 10}, 12: false, 13: "",
 	}
-	var samples []sample
-	for _, v := range values {
-		samples = append(samples, sample{headers: broker.Table{"v": v}})
+	samples := make([]sample, len(values))
+	for i, v := range values {
+		samples[i].headers = broker.Table{"v": v}
 	}
 	want := func(v any, numbers ...int) route {
 		return route{key: fmt.Sprintf("%T", v), args: broker.Table{"v": v}, want: numbers}

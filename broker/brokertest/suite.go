@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,15 +117,12 @@ func (s *suite) wantCode(err error, index int, codes ...broker.Code) {
 	if !errors.As(err, &e) {
 		s.Fatalf("got error %v, want one of %v", err, codes)
 	}
-	for _, code := range codes {
-		if e.Code == code {
-			if e.Binding != index {
-				s.Errorf("the error is about binding %d, want %d: %v", e.Binding, index, err)
-			}
-			return
-		}
+	if !slices.Contains(codes, e.Code) {
+		s.Errorf("got error %v, want one of %v", err, codes)
 	}
-	s.Errorf("got error %v, want one of %v", err, codes)
+	if e.Binding != index {
+		s.Errorf("the error is about binding %d, want %d: %v", e.Binding, index, err)
+	}
 }
 
 // exchange declares an exchange under a name that was never used before.

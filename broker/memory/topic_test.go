@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/warren-gateway/warren/broker"
 	"github.com/warren-gateway/warren/broker/memory"
-	"pgregory.net/rapid"
 )
 
 // words are few, so that random patterns and keys often meet.
