@@ -70,12 +70,17 @@ func (a *API) callerOf(ctx context.Context, token string) (caller, error) {
 
 // open attaches. On an error it has released the session.
 func (s *session) open(ctx context.Context, t broker.Transport, attach attach) error {
+	opened := false
+	defer func() {
+		if !opened { // also when something panics
+			s.release()
+		}
+	}()
 	attachment, err := attach(ctx, s.caller, t)
 	if err != nil {
-		s.release()
 		return err
 	}
-	s.attachment = attachment
+	opened, s.attachment = true, attachment
 	if s.api.opts.Verifier == nil {
 		return nil
 	}

@@ -107,13 +107,7 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 	a.opts.Streams.ServeWS(w, r, transport.Handshake{
 		NeedAuth: needAuth,
 		Open: func(ctx context.Context, token *string) (transport.Opened, error) {
-			if token != nil {
-				if err := s.identify(ctx, *token); err != nil {
-					s.release()
-					return transport.Opened{}, a.socketRefused(err)
-				}
-			}
-			if err := s.open(ctx, broker.WS, attach); err != nil {
+			if err := s.openSocket(ctx, token, attach); err != nil {
 				return transport.Opened{}, a.socketRefused(err)
 			}
 			return transport.Opened{
@@ -123,6 +117,17 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 		Refused: s.release,
 	})
 	return nil
+}
+
+// openSocket takes the token of the first message, if there is one, and attaches.
+func (s *session) openSocket(ctx context.Context, token *string, attach attach) error {
+	if token != nil {
+		if err := s.identify(ctx, *token); err != nil {
+			s.release()
+			return err
+		}
+	}
+	return s.open(ctx, broker.WS, attach)
 }
 
 // socketRefused counts a refusal that transport answers.
