@@ -25,23 +25,23 @@ const reservedPrefix = "amq."
 
 // Options are the bounds of every queue. A zero field means the default.
 type Options struct {
-	// MaxLength is how many messages wait in a queue beyond those in flight;
+	// QueueMaxLength is how many messages wait in a queue beyond those in flight;
 	// default 10,000.
-	MaxLength int
-	// MaxBytes is how many bytes of body wait in a queue beyond those in flight;
+	QueueMaxLength int
+	// QueueMaxBytes is how many bytes of body wait in a queue beyond those in flight;
 	// default 64 MiB. The newest message always stays, whatever its size.
-	MaxBytes int
+	QueueMaxBytes int
 	// Prefetch is how many deliveries may be in flight, delivered and not yet
 	// acknowledged; default 128.
 	Prefetch int
 }
 
 func (o Options) withDefaults() Options {
-	if o.MaxLength <= 0 {
-		o.MaxLength = 10_000
+	if o.QueueMaxLength <= 0 {
+		o.QueueMaxLength = 10_000
 	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = 64 << 20
+	if o.QueueMaxBytes <= 0 {
+		o.QueueMaxBytes = 64 << 20
 	}
 	if o.Prefetch <= 0 {
 		o.Prefetch = 128

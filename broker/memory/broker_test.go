@@ -155,7 +155,7 @@ func TestPublishSaysWhetherItRouted(t *testing.T) {
 }
 
 func TestFullQueueDropsItsHeadAndSaysWhere(t *testing.T) {
-	b := newBroker(t, memory.Options{MaxLength: 3, Prefetch: 2})
+	b := newBroker(t, memory.Options{QueueMaxLength: 3, Prefetch: 2})
 	declare(t, b, "e", "fanout")
 	q := open(t, b, binding(t, "e", "", nil))
 	for i := range 9 {
@@ -182,7 +182,7 @@ func TestFullQueueDropsItsHeadAndSaysWhere(t *testing.T) {
 }
 
 func TestQueueIsBoundInBytesButKeepsTheNewest(t *testing.T) {
-	b := newBroker(t, memory.Options{MaxBytes: 10, Prefetch: 1})
+	b := newBroker(t, memory.Options{QueueMaxBytes: 10, Prefetch: 1})
 	declare(t, b, "e", "fanout")
 	q := open(t, b, binding(t, "e", "", nil))
 	for i, size := range []int{1, 4, 4, 4, 50} {
@@ -201,7 +201,7 @@ func TestQueueIsBoundInBytesButKeepsTheNewest(t *testing.T) {
 }
 
 func TestEventsThatNobodyReadsKeepTheirOrder(t *testing.T) {
-	b := newBroker(t, memory.Options{Prefetch: 4, MaxLength: 5})
+	b := newBroker(t, memory.Options{Prefetch: 4, QueueMaxLength: 5})
 	declare(t, b, "keep", "fanout")
 	declare(t, b, "flap", "fanout")
 	q := open(t, b, binding(t, "keep", "", nil), binding(t, "flap", "", nil))

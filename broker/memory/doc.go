@@ -9,7 +9,7 @@
 //     published; between publishers the order may differ from queue to queue.
 //   - Publish never waits for a reader. A queue holds what its reader has not
 //     acknowledged yet up to Options.Prefetch deliveries, and behind that up to
-//     Options.MaxLength messages and Options.MaxBytes bytes; beyond these the
+//     Options.QueueMaxLength messages and Options.QueueMaxBytes bytes; beyond these the
 //     oldest are dropped and counted in an Overflow, exactly and at their place.
 //   - Deleting an exchange is announced as BindingsLost right after the last
 //     message that it routed, declaring it again as BindingsBack right before the

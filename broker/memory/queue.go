@@ -65,7 +65,7 @@ func (q *queue) push(m *broker.Message) {
 		return
 	}
 	q.pending.push(d, len(m.Body))
-	for q.pending.messages > 1 && (q.pending.messages > q.broker.opts.MaxLength || q.pending.bytes > q.broker.opts.MaxBytes) {
+	for q.pending.messages > 1 && (q.pending.messages > q.broker.opts.QueueMaxLength || q.pending.bytes > q.broker.opts.QueueMaxBytes) {
 		if q.dropped == 0 {
 			q.since = time.Now()
 		}

@@ -19,8 +19,8 @@ func (h harness) Publish(_ context.Context, exchange, key string, p broker.Prope
 }
 
 func TestBrokerIsASource(t *testing.T) {
-	opts := memory.Options{MaxLength: 100, Prefetch: 10}
+	opts := memory.Options{QueueMaxLength: 100, Prefetch: 10}
 	brokertest.TestSource(t, func(*testing.T) brokertest.Harness {
 		return harness{memory.New(opts)}
-	}, brokertest.Options{MaxLength: opts.MaxLength, Prefetch: opts.Prefetch})
+	}, brokertest.Options{MaxLength: opts.QueueMaxLength, Prefetch: opts.Prefetch})
 }
