@@ -14,7 +14,8 @@ type Source interface {
 	// what is published after that is delivered. On an error nothing is left at
 	// the broker. Errors are *Error of CodeExchangeNotFound or CodeForbiddenBinding
 	// (with Binding set to the index in spec.Bindings), CodeOverCapacity,
-	// CodeBrokerUnavailable or CodeBrokerTimeout.
+	// CodeBrokerUnavailable or CodeBrokerTimeout; CodeInvalidRequest with
+	// Binding and Field "arguments" when the broker does not take the arguments.
 	Open(ctx context.Context, spec QueueSpec) (Queue, error)
 
 	// Exchanges lists the exchanges that are known, sorted by name: for a

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// configOf runs serve --print-config and returns what it prints.
+func configOf(t *testing.T, env []string, args ...string) (string, error) {
+	t.Helper()
+	var out, log bytes.Buffer
+	err := run(context.Background(), process{
+		args: append([]string{"serve", "--print-config"}, args...), env: env, stdout: &out, stderr: &log,
+	})
+	return out.String(), err
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "warren.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	file := writeFile(t, "log_frames: 1\nprefetch: 2\nheartbeat: 3s\nallow_exchange: [a, b]\n")
+	got, err := configOf(t, []string{"WARREN_PREFETCH=20", "WARREN_HEARTBEAT=30s", "WARREN_DENY_EXCHANGE=x, y", "OTHER=1"},
+		"--config", file, "--heartbeat", "5m", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1/128")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"log_frames: 1\n", "prefetch: 20\n", "heartbeat: 5m0s\n", "max_bindings: 64\n",
+		"allow_exchange:\n    - a\n    - b\n", "deny_exchange:\n    - x\n    - \"y\"\n",
+		"trusted_proxy:\n    - 10.0.0.0/8\n    - ::1/128\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing %q in\n%s", want, got)
+		}
+	}
+}
+
+func TestPrintedConfigurationCanBeReadBack(t *testing.T) {
+	first, err := configOf(t, nil, "--prefetch", "7", "--allow-exchange", "o*", "--create-rate", "2.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := configOf(t, []string{"WARREN_CONFIG=" + writeFile(t, first)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first != second {
+		t.Errorf("printed\n%s\nread back\n%s", first, second)
+	}
+}
+
+func TestPasswordsAreNotPrinted(t *testing.T) {
+	got, err := configOf(t, nil, "--broker", "amqp://user:s3cret@127.0.0.1/v")
+	if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "amqp://user:xxxxx@127.0.0.1/v") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestWrongConfigurationsAreRefused(t *testing.T) {
+	cases := []struct {
+		name string
+		file string
+		env  []string
+		args []string
+		want string // in the error
+	}{
+		{name: "unknown key", file: "log_framse: 1\n", want: `unknown key "log_framse"`},
+		{name: "key with dashes", file: "log-frames: 1\n", want: `did you mean "log_frames"`},
+		{name: "unknown variable", env: []string{"WARREN_LOG_FRAME=1"}, want: "WARREN_LOG_FRAME"},
+		{name: "unknown flag", args: []string{"--log-frame", "1"}, want: "log-frame"},
+		{name: "argument", args: []string{"x"}, want: "flags only"},
+		{name: "no file", args: []string{"--config", "/does/not/exist"}, want: "/does/not/exist"},
+		{name: "not YAML", file: "a: [", want: "reading --config"},
+		{name: "duration without a unit", file: "heartbeat: 15\n", want: "heartbeat"},
+		{name: "text for a number", env: []string{"WARREN_PREFETCH=many"}, want: "prefetch"},
+		{name: "zero", args: []string{"--max-streams", "0"}, want: "--max-streams 0"},
+		{name: "negative", args: []string{"--create-rate", "-1"}, want: "--create-rate -1"},
+		{name: "prefetch of AMQP", args: []string{"--prefetch", "70000"}, want: "65535"},
+		{name: "open to the world", args: []string{"--listen", ":8080"}, want: "--anonymous"},
+		{name: "no port", args: []string{"--listen", "localhost"}, want: "host:port"},
+		{name: "half of TLS", args: []string{"--tls-cert", "x"}, want: "go together"},
+		{name: "public URL with a path", args: []string{"--public-url", "https://a/b"}, want: "--public-url"},
+		{name: "other broker", args: []string{"--broker", "kafka://x"}, want: "kafka"},
+		{name: "demo with RabbitMQ", args: []string{"--demo", "--broker", "amqp://x"}, want: "--demo"},
+		{name: "exchange without type", args: []string{"--exchange", "orders"}, want: "NAME=TYPE"},
+		{name: "two sources of keys", args: []string{"--jwks-url", "https://x", "--jwt-key", "y"}, want: "one of them"},
+		{name: "anonymous with tokens", args: []string{"--anonymous", "--jwt-key", "y"}, want: "exclude"},
+		{name: "audience without tokens", args: []string{"--jwt-audience", "x"}, want: "need"},
+		{name: "linger above its bound", args: []string{"--linger", "1h"}, want: "--max-linger"},
+		{name: "log level", args: []string{"--log-level", "loud"}, want: "loud"},
+		{name: "log format", args: []string{"--log-format", "xml"}, want: "xml"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if c.file != "" {
+				c.args = append(c.args, "--config", writeFile(t, c.file))
+			}
+			_, err := configOf(t, c.env, c.args...)
+			var exit *exitError
+			if !errors.As(err, &exit) || exit.code != 2 || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want status 2 and %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryFieldIsExplained(t *testing.T) {
+	cfg := defaultConfig()
+	for _, f := range configFields(&cfg) {
+		if f.key == "" || f.help == "" || f.group == "" {
+			t.Errorf("%+v lacks a key, a group or help", f)
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+}
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(context.Background(), process{args: []string{"serve", "--help"}, stdout: &out, stderr: &out}); !errors.Is(err, pflag.ErrHelp) {
+		t.Fatal(err)
+	}
+	cfg := defaultConfig()
+	for _, f := range configFields(&cfg) {
+		if !strings.Contains(out.String(), "--"+f.flag+"\n") {
+			t.Errorf("--%s is not in the help", f.flag)
+		}
+	}
+}

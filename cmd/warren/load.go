@@ -1,0 +1,205 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+const envPrefix = "WARREN_"
+
+// notSettings are variables of the environment with our prefix that are no
+// members of Config: the file's name, and what the tests of warren use.
+func notSetting(name string) bool {
+	return name == envPrefix+"CONFIG" || strings.HasPrefix(name, envPrefix+"TEST_")
+}
+
+// configFlags adds a flag for each member of the configuration.
+func configFlags(flags *pflag.FlagSet, defaults *Config) {
+	for _, f := range configFields(defaults) {
+		switch v := f.value.Interface().(type) {
+		case string:
+			flags.String(f.flag, v, f.help)
+		case bool:
+			flags.Bool(f.flag, v, f.help)
+		case int:
+			flags.Int(f.flag, v, f.help)
+		case int64:
+			flags.Int64(f.flag, v, f.help)
+		case float64:
+			flags.Float64(f.flag, v, f.help)
+		case time.Duration:
+			flags.Duration(f.flag, v, f.help)
+		case []string:
+			flags.StringArray(f.flag, v, f.help)
+		}
+	}
+}
+
+// loadConfig puts the configuration together: defaults, then the file, then the
+// environment, then the flags that were given. A key that does not exist is an
+// error wherever it stands, because a bound that is misspelt is no bound.
+func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, error) {
+	cfg := defaultConfig()
+	k := koanf.New(".")
+	if configFile != "" {
+		if err := k.Load(file.Provider(configFile), yaml.Parser()); err != nil {
+			return cfg, fmt.Errorf("reading --config %s: %w", configFile, err)
+		}
+		if err := checkKeys(&cfg, k.Raw()); err != nil {
+			return cfg, fmt.Errorf("%s: %w", configFile, err)
+		}
+	}
+	fromEnv, err := envValues(&cfg, env)
+	if err != nil {
+		return cfg, err
+	}
+	if err := k.Load(confmap.Provider(fromEnv, ""), nil); err != nil {
+		return cfg, fmt.Errorf("reading the environment: %w", err)
+	}
+	if err := k.Load(confmap.Provider(flagValues(&cfg, flags), ""), nil); err != nil {
+		return cfg, fmt.Errorf("reading the flags: %w", err)
+	}
+	decode := koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &cfg, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
+		DecodeHook: durationHook,
+	}}
+	if err := k.UnmarshalWithConf("", &cfg, decode); err != nil {
+		return cfg, fmt.Errorf("configuration: %w", err)
+	}
+	return cfg, nil
+}
+
+// durationHook reads durations as Go writes them. A bare number is refused: as a
+// number of nanoseconds it would never be what was meant.
+func durationHook(_, to reflect.Type, data any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() {
+		return data, nil
+	}
+	switch v := data.(type) {
+	case time.Duration:
+		return v, nil
+	case string:
+		return time.ParseDuration(v)
+	}
+	return nil, fmt.Errorf("%v is no duration; write it with a unit, as 15s", data)
+}
+
+// checkKeys refuses keys that are no members of the configuration.
+func checkKeys(cfg *Config, raw map[string]any) error {
+	fields := configFields(cfg)
+	var errs []error
+	for key := range raw {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.key == key }) {
+			errs = append(errs, fmt.Errorf("unknown key %q%s", key, suggestion(fields, key)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// suggestion names the key that was meant, where only its spelling differs.
+func suggestion(fields []field, key string) string {
+	plain := strings.NewReplacer("-", "", "_", "")
+	for _, f := range fields {
+		if strings.EqualFold(plain.Replace(f.key), plain.Replace(key)) {
+			return fmt.Sprintf(" (did you mean %q?)", f.key)
+		}
+	}
+	return ""
+}
+
+// envValues reads WARREN_… variables; lists are separated by commas.
+func envValues(cfg *Config, env []string) (map[string]any, error) {
+	fields := configFields(cfg)
+	values := map[string]any{}
+	var errs []error
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, envPrefix) || notSetting(name) {
+			continue
+		}
+		i := slices.IndexFunc(fields, func(f field) bool { return f.env == name })
+		if i < 0 {
+			errs = append(errs, fmt.Errorf("unknown environment variable %s (see warren serve --help)", name))
+			continue
+		}
+		if _, list := fields[i].value.Interface().([]string); list {
+			values[fields[i].key] = splitList(value)
+			continue
+		}
+		values[fields[i].key] = value
+	}
+	return values, errors.Join(errs...)
+}
+
+func splitList(value string) []string {
+	out := []string{}
+	for part := range strings.SplitSeq(value, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// flagValues returns the flags that were given on the command line.
+func flagValues(cfg *Config, flags *pflag.FlagSet) map[string]any {
+	values := map[string]any{}
+	for _, f := range configFields(cfg) {
+		given := flags.Lookup(f.flag)
+		if given == nil || !given.Changed {
+			continue
+		}
+		if list, ok := given.Value.(pflag.SliceValue); ok {
+			values[f.key] = list.GetSlice()
+			continue
+		}
+		values[f.key] = given.Value.String()
+	}
+	return values
+}
+
+// printConfig writes the configuration as a file that --config reads, with the
+// broker's password masked.
+func printConfig(w io.Writer, cfg *Config) error {
+	var sb strings.Builder
+	group := ""
+	for _, f := range configFields(cfg) {
+		if f.group != group {
+			group = f.group
+			fmt.Fprintf(&sb, "# %s\n", group)
+		}
+		value := f.display()
+		if f.key == "broker" {
+			value = maskURL(cfg.Broker)
+		}
+		line, err := yaml.Parser().Marshal(map[string]any{f.key: value})
+		if err != nil {
+			return fmt.Errorf("printing %s: %w", f.key, err)
+		}
+		sb.Write(line)
+	}
+	_, err := io.WriteString(w, sb.String())
+	return err
+}
+
+// maskURL hides the password of a URL.
+func maskURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/warren-gateway/warren"
+	"github.com/warren-gateway/warren/api"
+	"github.com/warren-gateway/warren/api/admission"
+	"github.com/warren-gateway/warren/api/identity"
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+	"github.com/warren-gateway/warren/web"
+)
+
+// stopGrace is what a stop may take after the drain window: queues are deleted
+// and connections closed in it, or left to the broker, which does it for us.
+const stopGrace = 5 * time.Second
+
+// gateway is everything that `warren serve` runs.
+type gateway struct {
+	cfg      Config
+	logger   *slog.Logger
+	source   source
+	core     *broker.Broker
+	streams  *transport.Server
+	verifier *identity.Verifier // nil in anonymous mode
+	gate     *admission.Gate
+	api      *api.API
+	server   *http.Server
+	listener net.Listener
+	admin    *adminServer // nil when it is turned off
+}
+
+// serve runs the gateway until ctx is done, and then stops it in order.
+func serve(ctx context.Context, p process) error {
+	cfg, err := serveConfig(p)
+	if err != nil || cfg == nil {
+		return err
+	}
+	logger, err := newLogger(p.stderr, cfg)
+	if err != nil {
+		return err
+	}
+	g, err := newGateway(ctx, *cfg, logger)
+	if err != nil {
+		return err
+	}
+	g.announce(p)
+	return g.run(ctx)
+}
+
+// serveConfig reads the configuration; it is nil when it was only to be printed.
+func serveConfig(p process) (*Config, error) {
+	defaults := defaultConfig()
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.SetOutput(p.stderr)
+	configFlags(flags, &defaults)
+	file := flags.String("config", lookupEnv(p.env, envPrefix+"CONFIG"), "YAML file with the same settings, _ for -")
+	show := flags.Bool("print-config", false, "print the configuration as it would be used, and stop")
+	flags.Usage = func() { printServeHelp(p.stdout, &defaults) }
+	if err := flags.Parse(p.args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return nil, err
+		}
+		return nil, usageError("%w (see warren serve --help)", err)
+	}
+	if flags.NArg() > 0 {
+		return nil, usageError("serve takes flags only, not %q", flags.Arg(0))
+	}
+	cfg, err := loadConfig(flags, *file, p.env)
+	if err != nil {
+		return nil, usageError("%w", err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, usageError("%w", err)
+	}
+	if *show {
+		return nil, printConfig(p.stdout, &cfg)
+	}
+	return &cfg, nil
+}
+
+// newGateway builds everything and listens. What was started is stopped again
+// when something fails.
+func newGateway(ctx context.Context, cfg Config, logger *slog.Logger) (*gateway, error) {
+	g := &gateway{cfg: cfg, logger: logger}
+	if err := g.build(ctx); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		return nil, errors.Join(err, g.close(stopCtx))
+	}
+	return g, nil
+}
+
+func (g *gateway) build(ctx context.Context) (err error) {
+	// The port first: everything else is in vain when somebody else has it.
+	var lc net.ListenConfig
+	if g.listener, err = lc.Listen(ctx, "tcp", g.cfg.Listen); err != nil {
+		return fmt.Errorf("--listen %s: %w", g.cfg.Listen, err)
+	}
+	if g.source, err = newSource(ctx, &g.cfg, g.logger); err != nil {
+		return err
+	}
+	g.core = broker.New(broker.Options{Source: g.source.Source, Limits: g.cfg.coreLimits(), Logger: g.logger})
+	g.streams = transport.New(transport.Options{
+		Heartbeat: g.cfg.Heartbeat, WriteTimeout: g.cfg.WriteTimeout, DrainWindow: g.cfg.Drain,
+		CreateRate: g.cfg.CreateRate, Problem: api.Problem, Logger: g.logger,
+	})
+	g.gate = admission.New(g.cfg.gateLimits())
+	if err := g.buildAPI(ctx); err != nil {
+		return err
+	}
+	g.server = api.NewServer(g.api, g.logger)
+	if g.cfg.TLSCert != "" {
+		if g.server.TLSConfig, err = reloadingTLS(g.cfg.TLSCert, g.cfg.TLSKey, g.logger); err != nil {
+			return err
+		}
+	}
+	if g.cfg.AdminListen != "" {
+		g.admin, err = newAdminServer(ctx, g)
+	}
+	return err
+}
+
+func (g *gateway) buildAPI(ctx context.Context) error {
+	policy, err := identity.NewPolicy(identity.PolicyOptions{Allow: g.cfg.AllowExchange, Deny: g.cfg.DenyExchange})
+	if err != nil {
+		return err
+	}
+	opts := api.Options{
+		Broker: g.core, Streams: g.streams, Admission: g.gate, Policy: policy,
+		CapabilityAttach: g.cfg.CapabilityAttach, Listen: g.listener.Addr().String(), PublicURL: g.cfg.PublicURL,
+		AllowOrigins: g.cfg.AllowOrigin, TrustedProxies: g.cfg.TrustedProxy,
+		Linger: g.cfg.Linger, StreamLinger: g.cfg.StreamLinger, MaxLinger: g.cfg.MaxLinger,
+		Client: web.Client(), Inspector: web.Inspector(), OpenAPI: warren.OpenAPI, AsyncAPI: warren.AsyncAPI,
+		Logger: g.logger,
+	}
+	if g.source.memory != nil {
+		opts.Publisher = g.source.memory
+	}
+	if g.cfg.usesTokens() {
+		g.verifier, err = identity.NewVerifier(ctx, identity.VerifierOptions{
+			JWKSURL: g.cfg.JWKSURL, KeyFile: g.cfg.JWTKey, HS256: g.cfg.JWTHS256,
+			Audience: g.cfg.JWTAudience, Issuer: g.cfg.JWTIssuer, Logger: g.logger,
+		})
+		if err != nil {
+			return fmt.Errorf("tokens: %w", err)
+		}
+		opts.Verifier = g.verifier
+	}
+	g.api, err = api.New(opts)
+	return err
+}
+
+func (c *Config) coreLimits() broker.Limits {
+	return broker.Limits{
+		LogFrames: c.LogFrames, LogBytes: c.LogBytes, MemoryBudget: c.MemoryBudget, MaxMessageBytes: c.MaxMessageBytes,
+		MaxBindings: c.MaxBindings, MaxAttachments: c.MaxAttachments, MaxSubscriptions: c.MaxSubscriptions,
+	}
+}
+
+func (c *Config) gateLimits() admission.Limits {
+	limits := admission.DefaultLimits()
+	limits.RequestRate, limits.RequestBurst = c.RequestRatePerCaller, c.RequestBurstPerCaller
+	limits.CreateRatePerCaller, limits.CreateBurstPerCaller = c.CreateRatePerCaller, c.CreateBurstPerCaller
+	limits.CreateRate = c.CreateRate
+	limits.SubscriptionsPerCaller = c.MaxSubscriptionsPerCaller
+	limits.StreamsPerCaller, limits.Streams = c.MaxStreamsPerCaller, c.MaxStreams
+	return limits
+}
+
+// run serves until ctx is done or a listener fails, then stops.
+func (g *gateway) run(ctx context.Context) error {
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return g.serveHTTP() })
+	if g.admin != nil {
+		group.Go(g.admin.serve)
+	}
+	group.Go(func() error {
+		<-failed.Done()
+		// A new context: the one that is done is the reason to stop.
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+stopGrace)
+		defer cancel()
+		return g.stop(stopCtx)
+	})
+	return group.Wait()
+}
+
+func (g *gateway) serveHTTP() error {
+	trusted := make([]netip.Prefix, 0, len(g.cfg.TrustedProxy))
+	for _, cidr := range g.cfg.TrustedProxy {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return fmt.Errorf("--trusted-proxy %s: %w", cidr, err)
+		}
+		trusted = append(trusted, prefix)
+	}
+	// Some more than there may be streams: REST requests need a connection too.
+	limits := api.ConnectionLimits{
+		Total: g.cfg.MaxStreams + g.cfg.MaxStreams/4 + 64, PerAddress: 2*g.cfg.MaxStreamsPerCaller + 64,
+		Exempt: trusted, Plain: g.server.TLSConfig == nil,
+	}
+	listener := api.LimitConnections(g.listener, limits)
+	var err error
+	if g.server.TLSConfig != nil {
+		err = g.server.ServeTLS(listener, "", "")
+	} else {
+		err = g.server.Serve(listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// stop ends the gateway in the order in which nobody is surprised: readiness
+// fails first, streams are told and given time, then what feeds them goes.
+func (g *gateway) stop(ctx context.Context) error {
+	g.logger.Info("stopping", "drain", g.cfg.Drain.String())
+	g.api.Drain()
+	g.streams.Drain(ctx)
+	return g.close(ctx)
+}
+
+// close ends whatever there is, in the order of the way of a message, backwards.
+func (g *gateway) close(ctx context.Context) error {
+	var errs []error
+	if g.server != nil {
+		shutdown, cancel := context.WithTimeout(ctx, time.Second)
+		if g.server.Shutdown(shutdown) != nil {
+			_ = g.server.Close() // requests that are still under way have had their second
+		}
+		cancel()
+	}
+	if g.listener != nil {
+		_ = g.listener.Close() // closed already when it served
+	}
+	if g.streams != nil {
+		g.streams.Close()
+	}
+	if g.core != nil {
+		errs = append(errs, g.core.Close(ctx))
+	}
+	errs = append(errs, g.source.close(ctx))
+	if g.verifier != nil {
+		g.verifier.Close()
+	}
+	if g.admin != nil {
+		errs = append(errs, g.admin.close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func lookupEnv(env []string, name string) string {
+	for _, entry := range env {
+		if len(entry) > len(name) && entry[len(name)] == '=' && entry[:len(name)] == name {
+			return entry[len(name)+1:]
+		}
+	}
+	return ""
+}
+
+// announce says what to open and what to curl.
+func (g *gateway) announce(p process) {
+	base := g.baseURL()
+	attrs := []any{"url", base, "broker", maskURL(g.cfg.Broker), "version", version}
+	if g.admin != nil {
+		attrs = append(attrs, "admin", g.admin.url())
+	}
+	g.logger.Info("listening", attrs...)
+	exchange := "amq.topic"
+	if g.cfg.Demo {
+		exchange = "builds"
+	}
+	fmt.Fprintf(p.stdout, `
+warren %s listens to %s
+
+  open     %s/
+  curl     curl -N '%s/v1/sse?exchange=%s'
+  listen   %s listen %s '%s=#'
+`, version, maskURL(g.cfg.Broker), base, base, exchange, os.Args[0], base, exchange)
+	if g.source.memory != nil {
+		fmt.Fprintf(p.stdout, `  publish  curl -s %s/v1/exchanges/%s/publish -H 'content-type: application/json' \
+             -d '{"routing_key":"linux.hello","payload":"{\"hello\":\"warren\"}","payload_encoding":"string","properties":{"content_type":"application/json"}}'
+`, base, exchange)
+	}
+	if g.admin != nil {
+		fmt.Fprintf(p.stdout, "  metrics  curl -s %s/metrics\n", g.admin.url())
+	}
+	fmt.Fprintln(p.stdout)
+}
+
+func (g *gateway) baseURL() string {
+	if g.cfg.PublicURL != "" {
+		return g.cfg.PublicURL
+	}
+	scheme := "http"
+	if g.cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + g.listener.Addr().String()
+}
