@@ -1,0 +1,278 @@
+package admission
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a time that tests move.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func newGate(limits Limits) (*Gate, *clock) {
+	g := New(limits)
+	c := &clock{time.Unix(1_000_000, 0)}
+	g.now = c.now
+	return g, c
+}
+
+func refusal(t *testing.T, err error) *broker.Error {
+	t.Helper()
+	var e *broker.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("not refused: %v", err)
+	}
+	return e
+}
+
+func TestRetryAfterIsWhenTheSameRequestPasses(t *testing.T) {
+	limits := DefaultLimits()
+	limits.RequestRate, limits.RequestBurst = 4, 3
+	g, c := newGate(limits)
+	for range 3 {
+		if err := g.Request("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := refusal(t, g.Request("a"))
+	if e.Code != broker.CodeRateLimited || e.Limit != LimitRequests || e.RetryAfter != 250*time.Millisecond {
+		t.Errorf("refused with %+v", e)
+	}
+	if err := g.Request("b"); err != nil {
+		t.Errorf("another caller: %v", err)
+	}
+	c.at = c.at.Add(e.RetryAfter - time.Millisecond)
+	e = refusal(t, g.Request("a"))
+	c.at = c.at.Add(e.RetryAfter)
+	if err := g.Request("a"); err != nil {
+		t.Errorf("after the time it was told: %v", err)
+	}
+}
+
+func TestCreationRefusedForTheProcessCostsTheCallerNothing(t *testing.T) {
+	limits := DefaultLimits()
+	limits.CreateRate, limits.CreateRatePerCaller, limits.CreateBurstPerCaller = 1, 0.001, 1
+	g, c := newGate(limits)
+	if err := g.Create("a"); err != nil {
+		t.Fatal(err)
+	}
+	if e := refusal(t, g.Create("b")); e.Code != broker.CodeOverCapacity || e.Limit != LimitCreatesTotal || e.RetryAfter != time.Second {
+		t.Errorf("refused with %+v", e)
+	}
+	c.at = c.at.Add(time.Second)
+	if err := g.Create("b"); err != nil {
+		t.Errorf("b paid for a refusal: %v", err)
+	}
+	c.at = c.at.Add(time.Second)
+	if e := refusal(t, g.Create("b")); e.Code != broker.CodeRateLimited || e.Limit != LimitCreates || e.RetryAfter < 900*time.Second {
+		t.Errorf("refused with %+v", e)
+	}
+	if err := g.Create("c"); err != nil {
+		t.Errorf("the process paid for b's refusal: %v", err)
+	}
+}
+
+func TestZeroRateRefusesWithAFiniteTime(t *testing.T) {
+	g, _ := newGate(Limits{})
+	if e := refusal(t, g.Request("a")); e.RetryAfter != time.Hour {
+		t.Errorf("retry after %v", e.RetryAfter)
+	}
+	if e := refusal(t, g.Create("a")); e.RetryAfter != time.Hour {
+		t.Errorf("retry after %v", e.RetryAfter)
+	}
+}
+
+func TestOldestThatCanGivesWay(t *testing.T) {
+	limits := DefaultLimits()
+	limits.SubscriptionsPerCaller = 3
+	g, _ := newGate(limits)
+	var ended []string
+	take := func(name string, attached *bool) *Slot {
+		t.Helper()
+		s, err := g.Owned("a", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attached != nil {
+			s.Yields(func() bool {
+				if !*attached {
+					ended = append(ended, name)
+				}
+				return !*attached
+			})
+		}
+		return s
+	}
+	yes, no := true, false
+	kept := take("kept", nil)
+	take("attached", &yes)
+	second := take("second", &no)
+	take("third", &no)
+	take("fourth", &yes)
+	if fmt.Sprint(ended) != "[second third]" {
+		t.Errorf("gave way: %v", ended)
+	}
+	if e := refusal(t, func() error { _, err := g.Owned("a", -1); return err }()); e.Code != broker.CodeLimitReached || e.Limit != LimitSubscriptions || e.RetryAfter == 0 {
+		t.Errorf("refused with %+v", e)
+	}
+	second.Release() // its end, which comes later, counts no second time
+	if c := g.Counts(); c.Owned != 3 {
+		t.Errorf("owned %d", c.Owned)
+	}
+	kept.Release()
+	if _, err := g.Owned("a", 2); err == nil {
+		t.Error("the token's own bound is not kept")
+	}
+	if _, err := g.Owned("a", 100); err != nil {
+		t.Errorf("a token widens nothing, and narrows nothing here: %v", err)
+	}
+	if _, err := g.Owned("b", 0); err == nil {
+		t.Error("a token that allows none allows one")
+	}
+}
+
+func TestNewerTokenExtendsAndOlderDoesNotShorten(t *testing.T) {
+	g, _ := newGate(DefaultLimits())
+	early, late := time.Unix(100, 0), time.Unix(300, 0)
+	got := map[string]time.Time{}
+	for name, at := range map[string]time.Time{"early": early, "late": late} {
+		s, err := g.Owned("a", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Expires(at, func(at time.Time) { got[name] = at })
+	}
+	g.Renew("a", time.Unix(200, 0))
+	g.Renew("nobody", time.Unix(500, 0))
+	if len(got) != 1 || !got["early"].Equal(time.Unix(200, 0)) {
+		t.Errorf("extended %v", got)
+	}
+}
+
+func TestCallersThatAreIdleAreForgotten(t *testing.T) {
+	limits := DefaultLimits()
+	g, c := newGate(limits)
+	held, err := g.Stream("holder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100_000 {
+		if err := g.Request(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		c.at = c.at.Add(time.Millisecond)
+	}
+	// Those of the last 20 ms to the full bucket, and what came since the last sweep.
+	if n := g.Counts().Callers; n > 4*minSweep {
+		t.Errorf("%d callers are remembered", n)
+	}
+	held.Release()
+	if got := g.Counts(); got.Streams != 0 {
+		t.Errorf("counts %+v", got)
+	}
+}
+
+func TestFullTableMakesNewcomersShareAndForgetsNobody(t *testing.T) {
+	limits := DefaultLimits()
+	limits.MaxCallers, limits.StreamsPerCaller = 2, 1
+	g, _ := newGate(limits)
+	var held []*Slot
+	for _, key := range []string{"a", "b", "c"} {
+		s, err := g.Stream(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, s)
+	}
+	if _, err := g.Stream("d"); err == nil {
+		t.Error("d has a place of its own")
+	}
+	if _, err := g.Stream("a"); err == nil {
+		t.Error("a was forgotten")
+	}
+	for _, s := range held {
+		s.Release()
+	}
+	if got := g.Counts(); got.Streams != 0 || got.Callers > 2 {
+		t.Errorf("counts %+v", got)
+	}
+}
+
+// TestCountsReturnToZero runs random storms against a naive count.
+func TestCountsReturnToZero(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limits := DefaultLimits()
+		limits.SubscriptionsPerCaller = rapid.IntRange(0, 4).Draw(t, "subscriptions per caller")
+		limits.StreamsPerCaller = rapid.IntRange(0, 4).Draw(t, "streams per caller")
+		limits.Streams = rapid.IntRange(0, 8).Draw(t, "streams")
+		limits.MaxCallers = rapid.IntRange(1, 4).Draw(t, "callers")
+		limits.RequestBurst, limits.CreateBurstPerCaller = 2, 2
+		g, c := newGate(limits)
+		held := map[*Slot]string{}
+		streams, owned := 0, 0
+		release := func(s *Slot) {
+			if kind, ok := held[s]; ok && kind == "stream" {
+				streams--
+			} else if ok {
+				owned--
+			}
+			delete(held, s)
+			s.Release()
+		}
+		key := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+		t.Repeat(map[string]func(*rapid.T){
+			"stream": func(t *rapid.T) {
+				if s, err := g.Stream(key.Draw(t, "caller")); err == nil {
+					held[s], streams = "stream", streams+1
+				}
+			},
+			"own": func(t *rapid.T) {
+				s, err := g.Owned(key.Draw(t, "caller"), rapid.IntRange(-1, 3).Draw(t, "token"))
+				if err != nil {
+					return
+				}
+				held[s], owned = "own", owned+1
+				if rapid.Bool().Draw(t, "made by a stream") {
+					s.Yields(func() bool { release(s); return true })
+				}
+			},
+			"release": func(t *rapid.T) {
+				for s := range held {
+					release(s)
+					s.Release()
+					return
+				}
+			},
+			"request": func(t *rapid.T) {
+				k := key.Draw(t, "caller")
+				_ = g.Request(k)
+				_ = g.Create(k)
+			},
+			"time": func(t *rapid.T) {
+				c.at = c.at.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
+			},
+			"": func(t *rapid.T) {
+				got := g.Counts()
+				if got.Streams != streams || got.Owned != owned || got.Streams > limits.Streams || got.Callers > limits.MaxCallers {
+					t.Fatalf("counts %+v, want %d streams and %d owned", got, streams, owned)
+				}
+			},
+		})
+		for s := range held {
+			release(s)
+		}
+		if got := g.Counts(); got.Streams != 0 || got.Owned != 0 {
+			t.Fatalf("counts %+v", got)
+		}
+	})
+}

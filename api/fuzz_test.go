@@ -1,0 +1,120 @@
+package api
+
+import (
+	"errors"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+// refusedProperly fails unless err is a refusal that a client can be told.
+func refusedProperly(t *testing.T, err error) {
+	t.Helper()
+	var e *broker.Error
+	if !errors.As(err, &e) || Status(e.Code) != 400 || e.Detail == "" || !utf8.ValidString(e.Field) || len(e.Field) > 80 {
+		t.Errorf("refused with %#v", err)
+	}
+}
+
+func FuzzBindings(f *testing.F) {
+	for _, seed := range []string{
+		`[]`, `[{"exchange":"a","routing_key":"b"}]`, `[{"exchange":"a","routing_key":"b","arguments":{"x":[1,1.5,{"y":null}]}}]`,
+		`[{"exchange":"a","routing_key":"\ud800"}]`, `[{"exchange":""}]`, `{}`, `[[]]`, `[{"exchange":"a","exchange":"b"}]`, "[\"\xff\"]", `[1e999]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if err := validJSON(raw); err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		body, err := parseObject(append(append([]byte(`{"bindings":`), raw...), '}'), "bindings")
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		list, err := parseBindings(body["bindings"], 64)
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		if len(list.list) != len(list.index) || len(list.list) > 64 {
+			t.Errorf("%d bindings, %d indexes", len(list.list), len(list.index))
+		}
+		for _, b := range list.list {
+			if b.Exchange() == "" || len(b.RoutingKey()) > 255 || !utf8.ValidString(b.RoutingKey()) {
+				t.Errorf("binding %q %q", b.Exchange(), b.RoutingKey())
+			}
+		}
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{"type":"topic","durable":true}`, `{"routing_key":"a","payload":"b","properties":{"headers":{"a":[{}]},"timestamp":1e3}}`,
+		`{"a":1}{"b":2}`, `{"linger_seconds":3e1}`, `{"properties":{"priority":256}}`, `null`, ` `, `{"":""}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		body, err := parseObject(raw)
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		for name := range body {
+			if _, err := body.string(name); err != nil {
+				refusedProperly(t, invalid(printable(name), err.Error()))
+			}
+			if n, err := body.int(name, 1, 600); err == nil && (n < 1 || n > 600) {
+				t.Errorf("int %d", n)
+			}
+		}
+		if body.has("properties") {
+			if _, err := parseProperties(body["properties"]); err != nil {
+				refusedProperly(t, err)
+			}
+		}
+		if err := onlyPlain(body); err != nil {
+			refusedProperly(t, err)
+		}
+	})
+}
+
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		"exchange=a", "exchange=a&routing_key=b&exchange=c&routing_key=%23", "bindings=%5B%5D&share=false&linger_seconds=5", "after=x.1&last=2",
+		"from=unread", "exchange=a;b", "%zz", "exchange=%ff", "last=%2B1", "share=false&from=unread&payload=raw", "routing_key=a", "access_token=",
+	} {
+		f.Add(seed, "s.1")
+	}
+	f.Fuzz(func(t *testing.T, raw, id string) {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/sse", nil)
+		r.URL = &url.URL{Path: "/v1/sse", RawQuery: raw}
+		r.Header["Last-Event-Id"] = []string{id}
+		q, err := parseQuery(r, wantParameters)
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		list, err := q.bindings(64)
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		if !q.has("bindings") && len(list.list) > len(q.values["exchange"]) {
+			t.Errorf("%d bindings of %d exchanges", len(list.list), len(q.values["exchange"]))
+		}
+		p, err := q.place(r)
+		if err != nil {
+			refusedProperly(t, err)
+			return
+		}
+		if p.given != (id != "" || q.has("after")) || p.last < 0 {
+			t.Errorf("place %+v", p)
+		}
+	})
+}

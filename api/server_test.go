@@ -1,0 +1,156 @@
+package api_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/warren-gateway/warren/api"
+)
+
+// limited serves answers of 204 behind the limits, until the test ends.
+func limited(t *testing.T, limits api.ConnectionLimits) string {
+	t.Helper()
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	server := api.NewServer(handler, slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(api.LimitConnections(listener, limits))
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// ask sends a request on a connection of its own, which stays open.
+func ask(t *testing.T, addr string) (net.Conn, *http.Response) {
+	t.Helper()
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(deadline))
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return conn, resp
+}
+
+func TestConnectionTooManyIsToldSo(t *testing.T) {
+	for name, limits := range map[string]api.ConnectionLimits{
+		"in all": {Total: 2, Plain: true}, "of an address": {PerAddress: 2, Plain: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := limited(t, limits)
+			first, resp := ask(t, addr)
+			_, second := ask(t, addr)
+			if resp.StatusCode != http.StatusNoContent || second.StatusCode != http.StatusNoContent {
+				t.Fatalf("status %d, %d", resp.StatusCode, second.StatusCode)
+			}
+			_, third := ask(t, addr)
+			var p problem
+			if err := json.NewDecoder(third.Body).Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			if third.StatusCode != 503 || p.Code != "over_capacity" || third.Header.Get("Retry-After") == "" {
+				t.Errorf("the third: %d %+v", third.StatusCode, p)
+			}
+			_ = first.Close()
+			timeout := time.Now().Add(deadline)
+			for {
+				if _, resp := ask(t, addr); resp.StatusCode == http.StatusNoContent {
+					return
+				}
+				if time.Now().After(timeout) {
+					t.Fatal("a closed connection goes on counting")
+				}
+			}
+		})
+	}
+}
+
+func TestProxiesAreNotBoundPerAddress(t *testing.T) {
+	addr := limited(t, api.ConnectionLimits{PerAddress: 1, Plain: true, Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	for range 3 {
+		if _, resp := ask(t, addr); resp.StatusCode != http.StatusNoContent {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	}
+}
+
+func TestSlowHeadersLoseTheConnection(t *testing.T) {
+	server := api.NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	if server.ReadHeaderTimeout <= 0 || server.ReadTimeout <= 0 || server.IdleTimeout <= 0 || server.MaxHeaderBytes > 64<<10 {
+		t.Errorf("bounds %v %v %v %d", server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout, server.MaxHeaderBytes)
+	}
+	server.ReadHeaderTimeout = 20 * time.Millisecond // the mechanism, in a test's time
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: ")
+	_ = conn.SetReadDeadline(time.Now().Add(deadline))
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("still open: %v", err)
+	}
+}
+
+func TestEventStreamsWorkOverHTTP2(t *testing.T) {
+	g := newGateway(t)
+	g.declare("orders", "topic")
+	server := httptest.NewUnstartedServer(g.api)
+	server.EnableHTTP2 = true
+	server.Config = api.NewServer(g.api, slog.New(slog.DiscardHandler))
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	client := server.Client()
+	client.Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS12
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/sse?exchange=orders", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = g.addr
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %d", resp.Proto, resp.StatusCode)
+	}
+	s := &eventStream{t: t, resp: resp, lines: bufio.NewScanner(resp.Body)}
+	s.expect("ready")
+	g.publish("orders", "a", "1")
+	s.expect("message")
+	g.streams.Close()
+}
