@@ -1,30 +1,30 @@
-// The JavaScript client for a warren gateway: browsers and Node 20 or newer, no dependencies, no build step.
-// What it promises: messages in the order of the queue, each once, or a `gap` where something is missing.
-// The options and events are described in warren.d.ts and README.md.
+// The client for a warren gateway, in browsers and in Node 20 or newer. It hands out messages in the order of the
+// queue, each once, or a `gap` where something is missing. Options and events are described in warren.d.ts.
 
 const DEFAULTS = {
-  transport: "auto", // or "ws", "sse"
-  credentials: "same-origin", // of fetch
-  heartbeat: 15_000, // ms, until the gateway's own is known from its pings
-  timeout: 10_000, // ms from opening to `ready`
-  retryBase: 500, // ms, the first step of the backoff
-  retryCap: 30_000, // ms, the last one
-  upgradeAfter: 60_000, // ms on SSE before WebSocket is tried again; doubles up to 32 times that
-  highWater: 4096, // frames waiting for the consumer before the stream is paused
-  highWaterBytes: 8 << 20, // the same in characters
+  transport: "auto",
+  credentials: "same-origin",
+  heartbeat: 15_000,
+  timeout: 10_000,
+  retryBase: 500,
+  retryCap: 30_000,
+  upgradeAfter: 60_000,
+  highWater: 4096,
+  highWaterBytes: 8 << 20,
 };
 const STEADY = 5_000; // ms: a stream that lived this long was a good one
 const GRACE = 5_000; // ms for an answer after a page woke up
 const SEEN = 4096; // ids remembered against repeats
 const LONG_URL = 4000; // proxies refuse longer ones
-const LOST = new Error("connection lost"); // a request that the cut left unanswered
+const LOST = new Error("connection lost"); // why a request was left unanswered
 
 const now = () => performance.now();
 const noop = () => {};
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const unlessLost = (error) => { if (error !== LOST) throw error; };
 const rethrow = (error) => queueMicrotask(() => { throw error; });
-// The `reconnect` column of the close codes: what 44xx says stays true, save slow readers and limits.
-const isFinal = (code) => code === 1009 || (code >= 4400 && code < 4500 && code !== 4408 && code !== 4425 && code !== 4429);
+// The `reconnect` column of the close codes: 44xx stays true, save slow readers and limits.
+const isFinal = (code) => code === 1009 || (code >= 4400 && code < 4500 && ![4408, 4425, 4429].includes(code));
 
 /** A refusal or failure; `code` is the gateway's word for it. */
 export class WarrenError extends Error {
@@ -57,17 +57,19 @@ async function refusal(response, hold) {
 
 function gatewayBase(url, from = globalThis.location?.href) {
   const { protocol, host, pathname } = new URL(url, from);
-  if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`not the address of a gateway: ${url}`);
   return protocol.replace("ws", "http") + "//" + host + pathname.replace(/\/(v1(\/.*)?)?$/, "");
 }
 
-function expiry(token) {
+function parsed(text) {
   try {
-    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000;
+    return JSON.parse(text);
   } catch {
-    return NaN;
+    return undefined;
   }
 }
+
+// When a JWT ends, in milliseconds; NaN if it does not say.
+const expiry = (token) => parsed(atob(/^[^.]*\.([\w-]+)/.exec(token)?.[1].replace(/-/g, "+").replace(/_/g, "/") ?? ""))?.exp * 1000;
 
 const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
@@ -76,11 +78,12 @@ function normalize(bindings) {
     args && Object.keys(args).length ? { exchange, routing_key, arguments: args } : { exchange, routing_key });
 }
 
-const bindingKey = ({ exchange, routing_key, arguments: args = {} }) =>
-  JSON.stringify([exchange, routing_key, Object.entries(args ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))]);
+const key = ({ exchange, routing_key, arguments: args }) =>
+  JSON.stringify([exchange, routing_key, Object.entries(args ?? {}).sort()]);
+const within = (list) => (binding) => list.some((other) => key(other) === key(binding));
 
-// Event stream parser (HTML standard, 9.2.6); only the data matters here: each frame repeats its type and id.
-// A line ends in CR, LF or CRLF, and a chunk may end anywhere. A CR ends its line at once, so that no event waits.
+// Event stream parser (HTML standard, 9.2.6). Only the data matters: each frame repeats its type and id.
+// A chunk may end anywhere, and a CR ends its line at once, so that no event waits for the LF.
 function eventStream(onData) {
   let rest = "";
   let data = [];
@@ -102,7 +105,7 @@ function eventStream(onData) {
   };
 }
 
-// Each transport opens one stream for `link` and calls onData for each frame and onEnd once it is over.
+// Each opens one stream for `link`, calls onData for each frame and onEnd after the last.
 const transports = {
   ws(link, url, token, { WebSocket }, onData, onEnd) {
     if (!WebSocket) throw new WarrenError("no_websocket", { closeCode: 4400 });
@@ -162,7 +165,7 @@ export class Warren {
       base: gatewayBase(url),
       settings,
       token: () => this.#ask(),
-      // The token was refused: ask again, once for all subscriptions. False if there is nobody to ask.
+      // Ask again, once for all subscriptions. False if there is nobody to ask.
       expire: (token) => {
         if (this.#current === token) this.#token = undefined;
         return typeof settings.token === "function";
@@ -170,34 +173,28 @@ export class Warren {
       request: (...args) => this.#request(...args),
       closed: (subscription) => this.#subscriptions.delete(subscription),
     };
-    settings.signal?.addEventListener("abort", () => this.close(), { once: true });
   }
 
-  /** A subscription that may still be connecting. */
   open(bindings, options = {}) {
     const subscription = new Subscription(this.#context, normalize(bindings), options);
     this.#subscriptions.add(subscription);
     return subscription;
   }
 
-  /** A subscription whose stream is open: nothing published from now on is missed. */
   async subscribe(bindings, options) {
     const subscription = this.open(bindings, options);
     await subscription.whenReady();
     return subscription;
   }
 
-  /** What the caller may bind, as far as the gateway knows. */
   async exchanges({ signal } = {}) {
     return (await this.request("GET", "/v1/exchanges", { signal })).exchanges;
   }
 
-  /** One REST call; a refusal is a WarrenError. */
   request(method, path, { body, signal } = {}) {
     return this.#request(this.#context.base, method, path, body, signal);
   }
 
-  /** From now on this token, in open streams too. */
   async auth(token) {
     this.#context.settings.token = token;
     this.#token = undefined;
@@ -243,7 +240,6 @@ class FrameEvent extends Event {
     super(type);
     this.detail = detail;
   }
-  /** The next frame waits for this promise. */
   waitUntil(promise) {
     if (promise?.then) this.waits.push(promise.then(noop, rethrow));
   }
@@ -255,39 +251,38 @@ export class Subscription extends EventTarget {
   error; // why it is closed, if not by close()
   #context;
   #settings;
-  #options;
   #base; // of the gateway to go to next
   #id; // of an owned subscription
   #share;
   #position; // the last event id that came
-  #started; // true since the first `ready`
-  #closed = false;
+  #started; // there was a `ready`
+  #closed;
   #ends = new AbortController(); // removes the page's listeners
 
-  #link = null; // the open or opening stream
-  #candidate = null; // one that shall take its place once it is ready
+  #link; // the open or opening stream: { kind, ready, send(), close(), due, … }
+  #candidate; // one that takes its place once it is ready
   #prefer;
   #attempts = 0; // steps of the backoff
   #misses = 0; // attempts in a row without an answer
   #denied = 0; // tokens in a row that were refused
-  #retry = 0; // timer
+  #retry; // timer
   #retryFrom = 0; // when the next attempt is allowed: the gateway's retry_ms
-  #upgrade = 0; // timer
+  #upgrade; // timer
   #upgradeWait;
   #heartbeat;
-  #learned = false; // the heartbeat was
-  #frozen = false;
-  #move = null; // from a shared subscription to an owned one
+  #learned; // the heartbeat was
+  #frozen;
+  #move; // from a shared subscription to an owned one
 
   #queue = []; // [frame, size]
   #size = 0;
-  #full = false; // from the high-water mark down to the low one
-  #held = false; // deliberately without a stream
-  #paused = false; // by pause()
-  #pausedThere = false; // the whole subscription, by somebody else
-  #flowing = false; // there is a message listener
+  #full; // from the high-water mark down to the low one
+  #held; // deliberately without a stream
+  #paused; // by pause()
+  #pausedThere; // the subscription, by whomever
+  #flowing; // there is a message listener
   #iterators = 0;
-  #pumping = false;
+  #pumping;
   #waiters = []; // iterators
   #watchers = []; // whenReady
   #seen = new Set();
@@ -296,12 +291,10 @@ export class Subscription extends EventTarget {
   #changes = Promise.resolve();
   #shown = "connecting";
 
-  /** Made by Warren. */
   constructor(context, bindings, options) {
     super();
     this.#context = context;
-    this.#settings = context.settings;
-    this.#options = options;
+    this.#settings = { ...context.settings, ...options };
     this.#base = context.base;
     this.bindings = bindings;
     this.#id = options.subscription;
@@ -309,21 +302,16 @@ export class Subscription extends EventTarget {
     this.#share = bindings.length > 0 && options.share !== false;
     this.#heartbeat = this.#settings.heartbeat;
     this.#upgradeWait = this.#settings.upgradeAfter;
-    const { signal } = options;
-    const abort = () => this.#finish(signal.reason, true);
-    const once = { signal: this.#ends.signal };
-    signal?.addEventListener("abort", abort, once);
-    const { document } = globalThis;
-    const wake = () => this.#wake();
-    for (const type of ["online", "offline", "pageshow"]) globalThis.addEventListener?.(type, wake, once);
-    document?.addEventListener("visibilitychange", wake, once);
-    document?.addEventListener("resume", wake, once);
-    // A frozen page cannot read: come back at the position instead of being cut as a slow reader.
-    document?.addEventListener("freeze", () => {
-      this.#frozen = true;
-      this.#drop();
-    }, once);
-    queueMicrotask(() => (signal?.aborted ? abort() : this.#connect()));
+    // Events of the document pass the window when they are captured; in Node there is neither.
+    for (const type of ["online", "offline", "pageshow", "visibilitychange", "resume", "freeze"]) {
+      globalThis.addEventListener?.(type, () => this.#page(type), { signal: this.#ends.signal, capture: true });
+    }
+    for (const signal of [options.signal, context.settings.signal]) {
+      const abort = () => this.#finish(signal.reason, true);
+      signal?.addEventListener("abort", abort, { signal: this.#ends.signal });
+      if (signal?.aborted) queueMicrotask(abort);
+    }
+    queueMicrotask(() => this.#connect());
   }
 
   get state() {
@@ -333,22 +321,18 @@ export class Subscription extends EventTarget {
     return this.#paused || this.#pausedThere ? "paused" : "live";
   }
 
-  /** "ws", "sse", or null between two streams. */
   get transport() {
     return this.#link?.ready ? this.#link.kind : null;
   }
 
-  /** The id of an owned subscription; null on a shared one. */
   get id() {
     return this.#id ?? null;
   }
 
-  /** The event id after which a later subscription can go on: `after`. */
   get position() {
     return this.#position ?? null;
   }
 
-  /** Calls handler(detail); if it returns a promise, the next frame waits for it. Returns the way to remove it. */
   on(type, handler, options) {
     const listener = (event) => event.waitUntil(handler.call(this, event.detail));
     this.addEventListener(type, listener, options);
@@ -362,22 +346,18 @@ export class Subscription extends EventTarget {
     queueMicrotask(() => this.#pump()); // after the listeners that are added in the same breath
   }
 
-  /** Messages in order; leaving the loop closes the subscription. */
   [Symbol.asyncIterator]() {
-    return this.#iterate((frame) => frame.type === "message");
+    return this.messages();
   }
 
-  /** The same with ready, gap and bindings frames at their place. */
-  frames(options) {
-    return this.#iterate(() => true, options);
-  }
-
-  /** The messages alone. */
   messages(options) {
     return this.#iterate((frame) => frame.type === "message", options);
   }
 
-  /** Resolves once the stream is open, rejects when it closes before. */
+  frames(options) {
+    return this.#iterate(() => true, options);
+  }
+
   whenReady({ signal } = {}) {
     return this.#abortable(signal, async () => {
       while (!this.#link?.ready) {
@@ -403,7 +383,6 @@ export class Subscription extends EventTarget {
     return this.#setPaused(false, signal);
   }
 
-  /** Moves to "ws", "sse" or "auto" without loss. */
   async use(transport) {
     this.#settings = { ...this.#settings, transport };
     this.#misses = 0;
@@ -411,14 +390,13 @@ export class Subscription extends EventTarget {
     if (this.#link?.ready && this.#link.kind !== kind) this.#challenge(kind);
   }
 
-  /** Asks for the token again and tells the gateway. */
   async renew() {
     const link = this.#link;
     if (!link?.ready) return;
     if (!link.send) return this.#challenge(link.kind);
     const token = await this.#context.token();
-    await this.#request(link, { type: "auth", token });
-    this.#holdToken(link, token);
+    await this.#request(link, { type: "auth", token }).catch(unlessLost);
+    if (link === this.#link) this.#holdToken(link, token);
   }
 
   async close() {
@@ -449,13 +427,12 @@ export class Subscription extends EventTarget {
   async #connect(kind = this.#choose(), role = "link") {
     if (this.#closed || this.#frozen) return;
     clearTimeout(this.#retry);
-    this.#retry = 0;
     if (role === "link" && !this.#move && (this.#full || (this.#paused && kind === "sse"))) {
       this.#held = true; // whoever resumes connects
       return this.#changed();
     }
     this.#held = false;
-    const link = { kind, born: now(), due: now() + this.#settings.timeout, close: noop, overlap: 0 };
+    const link = { kind, due: now() + this.#settings.timeout, close: noop, overlap: 0 };
     if (role === "link") this.#link = link;
     else this.#candidate = link;
     this.#watch(link);
@@ -463,14 +440,9 @@ export class Subscription extends EventTarget {
     const current = () => link === this.#link || link === this.#candidate;
     const onEnd = (end) => current() && this.#ended(link, end);
     const onData = (text) => {
-      if (!current()) return;
-      let frame;
-      try {
-        frame = JSON.parse(text);
-      } catch {
-        return onEnd({ reason: "not_json" });
-      }
-      this.#receive(link, frame, text.length);
+      const frame = parsed(text);
+      if (!frame) onEnd({ reason: "not_json" });
+      else if (current()) this.#receive(link, frame, text.length);
     };
     try {
       const token = await this.#context.token();
@@ -489,11 +461,12 @@ export class Subscription extends EventTarget {
 
   async #address(link) {
     const { kind } = link;
-    const { payload, lingerSeconds, from, last } = this.#options;
+    const { payload, lingerSeconds, from, last } = this.#settings;
     const { bindings, share } = this.#move ?? { bindings: normalize(this.bindings), share: this.#share };
     const query = new URLSearchParams();
-    const start = { after: this.#position, from: this.#position ? undefined : from, last: this.#position ? undefined : last };
-    for (const [name, value] of Object.entries(start)) if (value !== undefined) query.set(name, value);
+    if (this.#position) query.set("after", this.#position);
+    else if (from) query.set("from", from);
+    else if (last) query.set("last", last);
     link.byId = Boolean(this.#id) && !this.#move;
     if (!link.byId) {
       const list = JSON.stringify(bindings);
@@ -555,9 +528,9 @@ export class Subscription extends EventTarget {
   #append(link, frame, size) {
     const { type, id } = frame;
     if (id) {
-      const key = type[0] + id;
-      if (this.#seen.has(key)) return;
-      this.#seen.add(key);
+      const name = type[0] + id; // a marker may have the id of the gap before it
+      if (this.#seen.has(name)) return;
+      this.#seen.add(name);
       if (this.#seen.size > SEEN) this.#seen.delete(this.#seen.values().next().value);
       this.#position = id;
     }
@@ -567,7 +540,7 @@ export class Subscription extends EventTarget {
     this.#push(frame, size);
   }
 
-  // Two pings in a row are one heartbeat apart by the gateway's clock, which no delay on the way can falsify.
+  // Two pings in a row are one heartbeat apart by the gateway's clock, whatever delayed them.
   #learn(link, { time }) {
     const apart = Date.parse(time) - Date.parse(link.pinged);
     if (apart > 0) {
@@ -585,10 +558,7 @@ export class Subscription extends EventTarget {
       if (link !== this.#link && link !== this.#candidate) return;
       const late = now() - link.due;
       if (late < 0) return this.#watch(link);
-      if (link.ready && late > 2000 && !link.grace) { // the timer slept, as in a frozen page: ask before judging
-        this.#probe(link);
-        return;
-      }
+      if (link.ready && late > 2000 && !link.grace) return this.#probe(link); // the timer slept: ask before judging
       // A heartbeat longer than assumed would look like death again and again.
       if (link.ready && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
       this.#ended(link, { reason: "timeout", dead: true });
@@ -599,20 +569,21 @@ export class Subscription extends EventTarget {
     if (link.grace) return;
     const overdue = link.due <= now();
     link.grace = true;
-    if (link.send) link.send({ type: "ping" });
-    const wait = link.send || overdue ? GRACE : this.#heartbeat + GRACE;
-    link.due = overdue ? now() + wait : Math.min(link.due, now() + wait);
+    link.send?.({ type: "ping" });
+    const due = now() + GRACE + (link.send || overdue ? 0 : this.#heartbeat);
+    link.due = overdue ? due : Math.min(link.due, due);
     this.#watch(link);
   }
 
-  // The page came back, or the network changed.
-  #wake() {
-    if (globalThis.document?.visibilityState === "hidden" && !this.#frozen) return;
-    this.#frozen = false;
-    if (this.#link) {
-      if (this.#link.ready) this.#probe(this.#link);
-    } else if (!this.#held && !this.#closed && globalThis.navigator?.onLine !== false) {
-      this.#schedule(Math.random() * this.#settings.retryBase);
+  #page(type) {
+    const { document, navigator } = globalThis;
+    if (type === "freeze") { // leave, and come back at the position, instead of being cut as a slow reader
+      this.#frozen = true;
+      this.#drop();
+    } else if (document?.visibilityState !== "hidden" || this.#frozen) {
+      this.#frozen = false;
+      if (this.#link?.ready) this.#probe(this.#link);
+      else if (!this.#link && !this.#held && navigator?.onLine !== false) this.#schedule(Math.random() * this.#settings.retryBase);
     }
   }
 
@@ -656,10 +627,8 @@ export class Subscription extends EventTarget {
     link.token = token;
     clearTimeout(link.renewal);
     const left = expiry(token) - Date.now();
-    if (!(left > 0) || typeof this.#settings.token !== "function") return;
-    link.renewal = setTimeout(() => {
-      this.#context.expire(token);
-      this.renew().catch(noop); // the old one stays until its end, which then says why
+    if (left > 0) link.renewal = setTimeout(() => {
+      if (this.#context.expire(token)) this.renew().catch(noop); // the old one stays until its end, which then says why
     }, Math.min(Math.max(left - Math.min(left / 5, 30_000), 1000), 2 ** 31 - 1));
   }
 
@@ -675,7 +644,6 @@ export class Subscription extends EventTarget {
     this.#release(this.#candidate);
     this.#link = this.#candidate = null;
     clearTimeout(this.#retry);
-    this.#retry = 0;
     this.#forget();
     this.#changed();
   }
@@ -746,6 +714,7 @@ export class Subscription extends EventTarget {
 
   // ---- the consumer's side
 
+  // Returns what the next frame has to wait for, if anything.
   #emit(type, detail) {
     const event = new FrameEvent(type, detail);
     this.dispatchEvent(event);
@@ -767,25 +736,26 @@ export class Subscription extends EventTarget {
   #push(frame, size) {
     this.#queue.push([frame, size]);
     this.#size += size;
-    const { highWater, highWaterBytes } = this.#settings;
-    const fill = Math.max(this.#queue.length / highWater, this.#size / highWaterBytes);
     this.#pump();
-    if (!this.#queue.length) return;
     this.#notify(this.#waiters);
-    if (fill >= 1 && !this.#full) {
+    if (this.#fill >= 1 && !this.#full) {
       this.#full = true;
       this.#flow();
-    } else if (fill >= 4 && this.#link) { // the gateway did not pause: let its log hold the rest
+    } else if (this.#fill >= 4 && this.#link) { // the gateway did not pause: let its log hold the rest
       this.#held = true;
       this.#drop();
     }
   }
 
+  get #fill() {
+    const { highWater, highWaterBytes } = this.#settings;
+    return Math.max(this.#queue.length / highWater, this.#size / highWaterBytes);
+  }
+
   #take() {
     const [frame, size] = this.#queue.shift();
     this.#size -= size;
-    const { highWater, highWaterBytes } = this.#settings;
-    if (this.#full && this.#queue.length <= highWater / 4 && this.#size <= highWaterBytes / 4) {
+    if (this.#full && this.#fill <= 0.25) {
       this.#full = false;
       queueMicrotask(() => this.#flow());
     }
@@ -803,47 +773,28 @@ export class Subscription extends EventTarget {
     this.#pumping = false;
   }
 
-  #iterate(wanted, { signal, preventClose = false } = {}) {
+  async *#iterate(wanted, { signal, preventClose } = {}) {
+    signal?.addEventListener("abort", () => this.#notify(this.#waiters), { signal: this.#ends.signal });
     this.#iterators++;
-    let over = false;
-    const leave = () => {
-      if (!over) this.#iterators--;
-      over = true;
-      this.#pump();
-    };
-    const next = async () => {
-      while (!over) {
-        if (signal?.aborted) {
-          leave();
-          throw signal.reason;
-        }
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
         if (this.#queue.length && (!this.#paused || this.#closed)) {
           const frame = this.#take();
-          const busy = this.#emit(frame.type, frame);
-          if (busy) await busy;
-          if (wanted(frame)) return { value: frame, done: false };
+          await this.#emit(frame.type, frame);
+          if (wanted(frame)) yield frame;
         } else if (this.#closed) {
-          leave();
           if (this.error) throw this.error;
+          return;
         } else {
           await new Promise((resolve) => this.#waiters.push(resolve));
         }
       }
-      return { value: undefined, done: true };
-    };
-    signal?.addEventListener("abort", () => this.#notify(this.#waiters), { signal: this.#ends.signal });
-    return {
-      next,
-      return: async (value) => {
-        leave();
-        this.#notify(this.#waiters);
-        if (!preventClose) await this.close();
-        return { value, done: true };
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    } finally {
+      this.#iterators--;
+      this.#pump();
+      if (!preventClose && !signal?.aborted) this.close();
+    }
   }
 
   #setPaused(paused, signal) {
@@ -857,7 +808,7 @@ export class Subscription extends EventTarget {
   // Brings the stream to what pause() and the water marks want: by a request where there is a WebSocket,
   // else by leaving and coming back at the position; the gateway's log holds what lies between.
   async #flow() {
-    const stop = this.#paused || this.#full;
+    const stop = Boolean(this.#paused || this.#full);
     const link = this.#link;
     if (this.#closed) return;
     if (this.#held && !link) {
@@ -866,7 +817,8 @@ export class Subscription extends EventTarget {
       if (link.send) {
         link.stopped = stop;
         await this.#request(link, { type: stop ? "pause" : "resume" })
-          .catch((error) => error !== LOST && link === this.#link && this.#ended(link, { reason: error.code }));
+          .catch(unlessLost)
+          .catch((error) => link === this.#link && this.#ended(link, { reason: error.code }));
       } else {
         this.#held = true;
         this.#drop();
@@ -935,24 +887,21 @@ export class Subscription extends EventTarget {
     const call = (...args) => this.#context.request(this.#base, ...args, this.#ends.signal);
     if (type === "bind") return call("POST", path, { bindings: list });
     let changed;
-    const keys = new Set(list.map(bindingKey));
-    for (const binding of this.bindings.filter((b) => keys.has(bindingKey(b)))) {
-      changed = await call("DELETE", `${path}/${binding.id}`, undefined);
-    }
+    for (const { id } of this.bindings.filter(within(list))) changed = await call("DELETE", `${path}/${id}`, undefined);
     return changed;
   }
 
-  // A shared subscription cannot be changed: go on with one of our own. Its stream numbers the same messages anew,
-  // so they could not be told from repeats: leave first, and let the gateway's `gap` say where that was.
+  // A shared subscription cannot be changed: go on with an owned one. It numbers messages anew, and repeats could not
+  // be told: so leave first, and let the gateway's `gap` say where that was.
   #moveTo(type, list) {
-    const keys = new Set(list.map(bindingKey));
-    const kept = normalize(this.bindings).filter((binding) => !keys.has(bindingKey(binding)));
+    const kept = normalize(this.bindings).filter((binding) => !within(list)(binding));
+    const bindings = type === "bind" ? [...kept, ...list] : kept;
     return new Promise((resolve, reject) => {
       const settle = (how) => (value) => {
         this.#move = null;
         how(value);
       };
-      this.#move = { bindings: type === "bind" ? [...kept, ...list] : kept, share: false, done: settle(resolve), fail: settle(reject) };
+      this.#move = { bindings, share: false, done: settle(resolve), fail: settle(reject) };
       this.#drop();
       this.#connect();
     });

@@ -5,8 +5,8 @@ import { collect, payload, subscribed } from "./setup.js";
 
 // The parts of a page that the client listens to.
 const page = new EventTarget();
-const fire = (target, type) => target.dispatchEvent(new Event(type));
-globalThis.document = new EventTarget();
+const fire = (type) => page.dispatchEvent(new Event(type));
+globalThis.document = {};
 globalThis.addEventListener = page.addEventListener.bind(page);
 Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true });
 
@@ -22,10 +22,10 @@ test("a frozen page leaves and comes back at its position", async (t) => {
   const got = collect(sub, "message", payload);
   attachment.messages(1);
   await until(() => got.length === 1);
-  fire(document, "freeze");
+  fire("freeze");
   await until(() => attachment.closed);
   assert.equal(sub.state, "recovering");
-  fire(document, "resume");
+  fire("resume");
   const next = await gateway.attached();
   assert.equal(next.query.get("after"), "s.1");
 });
@@ -36,7 +36,7 @@ test("a page that becomes visible does not wait for the backoff, but for what th
   attachment.bye(1001, "shutting_down", { retry_ms: 200 });
   await until(() => sub.state === "recovering");
   const begun = performance.now();
-  fire(document, "visibilitychange");
+  fire("visibilitychange");
   await gateway.attached();
   const waited = performance.now() - begun;
   assert.ok(waited > 150 && waited < 3000, `waited ${waited} ms`);
@@ -49,15 +49,15 @@ test("a hidden page stays where it is", async (t) => {
   attachment.cut();
   await until(() => sub.state === "recovering");
   document.visibilityState = "hidden";
-  fire(document, "visibilitychange");
-  fire(page, "offline");
+  fire("visibilitychange");
+  fire("offline");
   assert.equal(states.length, 1);
   assert.equal(gateway.attachments.length, 1);
 });
 
 test("coming online asks an open WebSocket whether it still lives", async (t) => {
   const { sub, attachment } = await subscribed(t);
-  fire(page, "online");
+  fire("online");
   await attachment.request("ping");
   attachment.send({ type: "pong" });
   assert.equal(sub.state, "live");
@@ -72,16 +72,16 @@ test("while offline the client tries as seldom as it ever does, online at once",
   await until(() => waits.length === 1);
   assert.equal(waits[0], 60_000);
   navigator.onLine = true;
-  fire(page, "online");
+  fire("online");
   await gateway.attached();
 });
 
 test("a closed subscription no longer listens to the page", async (t) => {
   const { gateway, sub } = await subscribed(t);
   await sub.close();
-  fire(page, "online");
-  fire(document, "freeze");
-  fire(document, "resume");
+  fire("online");
+  fire("freeze");
+  fire("resume");
   assert.equal(sub.state, "closed");
   assert.equal(gateway.attachments.length, 1);
 });
