@@ -58,7 +58,7 @@ func pick(which bool, yes, no string) string {
 
 // wordList is a pattern cut into words, kept on the stack.
 type wordList struct {
-	words [MaxRoutingKey + 1]string
+	words [MaxShortString + 1]string
 	n     int
 }
 

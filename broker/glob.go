@@ -22,8 +22,8 @@ func ParseGlob(text string) (Glob, error) {
 	switch {
 	case text == "":
 		return Glob{}, fmt.Errorf("%w: it is empty", ErrGlob)
-	case len(text) > MaxRoutingKey: // Exchange names have the same bound.
-		return Glob{}, fmt.Errorf("%w: %d bytes, at most %d", ErrGlob, len(text), MaxRoutingKey)
+	case len(text) > MaxShortString:
+		return Glob{}, fmt.Errorf("%w: %d bytes, at most %d", ErrGlob, len(text), MaxShortString)
 	case !utf8.ValidString(text):
 		return Glob{}, fmt.Errorf("%w: not UTF-8", ErrGlob)
 	}
