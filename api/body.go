@@ -155,15 +155,6 @@ func integer(text string) (int64, bool) {
 	return int64(f), true
 }
 
-// array takes the elements of an array member, which must be there.
-func (o object) array(name string) ([]json.RawMessage, error) {
-	raw, ok := o[name]
-	if !ok {
-		return nil, invalid(name, "the field is missing")
-	}
-	return decodeArray(name, raw)
-}
-
 func decodeArray(field string, raw json.RawMessage) ([]json.RawMessage, error) {
 	var out []json.RawMessage
 	if raw[0] != '[' || json.Unmarshal(raw, &out) != nil {

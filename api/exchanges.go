@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/warren-gateway/warren/broker"
@@ -152,10 +154,7 @@ func parseProperties(raw json.RawMessage) (broker.Properties, error) {
 		"reply_to": &p.ReplyTo, "expiration": &p.Expiration, "message_id": &p.MessageID,
 		"type": &p.Type, "user_id": &p.UserID, "app_id": &p.AppID,
 	}
-	known := []string{"headers", "delivery_mode", "priority", "timestamp"}
-	for name := range texts {
-		known = append(known, name)
-	}
+	known := slices.AppendSeq([]string{"headers", "delivery_mode", "priority", "timestamp"}, maps.Keys(texts))
 	members, err := parseObject(raw, known...)
 	if err != nil {
 		return p, inProperties(err)
@@ -182,21 +181,21 @@ func numericProperties(members object, p *broker.Properties) error {
 		if err != nil {
 			return err
 		}
-		p.DeliveryMode = uint8(mode) //nolint:gosec // bounded by int
+		p.DeliveryMode = uint8(mode)
 	}
 	if members.has("priority") {
 		priority, err := members.int("priority", 0, math.MaxUint8)
 		if err != nil {
 			return err
 		}
-		p.Priority = uint8(priority) //nolint:gosec // bounded by int
+		p.Priority = uint8(priority)
 	}
 	if members.has("timestamp") {
 		at, err := members.int("timestamp", 0, math.MaxInt64)
 		if err != nil {
 			return err
 		}
-		p.Timestamp, p.HasTimestamp = uint64(at), true //nolint:gosec // bounded by int
+		p.Timestamp, p.HasTimestamp = uint64(at), true
 	}
 	return nil
 }

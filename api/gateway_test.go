@@ -138,9 +138,10 @@ func (g *gateway) declare(name, typ string) {
 	}
 }
 
-func (g *gateway) publish(exchange, key, body string) {
+// publish publishes to the exchange "orders" with the key "a".
+func (g *gateway) publish(body string) {
 	g.t.Helper()
-	if _, err := g.memory.Publish(exchange, key, broker.Properties{}, []byte(body)); err != nil {
+	if _, err := g.memory.Publish("orders", "a", broker.Properties{}, []byte(body)); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -287,7 +288,7 @@ func (g *gateway) stream(path string, header ...string) *eventStream {
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := (&http.Client{Transport: g.client.Transport}).Do(r)
+	resp, err := (&http.Client{Transport: g.client.Transport}).Do(r) //nolint:bodyclose // eventStream.close closes it
 	if err != nil {
 		cancel()
 		g.t.Fatal(err)

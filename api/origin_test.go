@@ -8,15 +8,37 @@ import (
 	"testing"
 )
 
+// originCase is one request and whether Host and Origin are good.
+type originCase struct {
+	name, listen, public string
+	allow                []string
+	host, origin, site   string
+	arrived              string // the address that the connection came to
+	wrongHost, refused   bool
+}
+
+func (c originCase) request(t *testing.T) *http.Request {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/exchanges", nil)
+	r.Host = c.host
+	for name, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {
+		if value != "" {
+			r.Header.Set(name, value)
+		}
+	}
+	if c.arrived == "" {
+		return r
+	}
+	local, err := net.ResolveTCPAddr("tcp", c.arrived)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+}
+
 func TestOriginsAndHosts(t *testing.T) {
 	const loopback, wildcard, named = "127.0.0.1:8080", "0.0.0.0:8080", "10.0.0.5:8080"
-	cases := []struct {
-		name, listen, public string
-		allow                []string
-		host, origin, site   string
-		arrived              string
-		wrongHost, refused   bool
-	}{
+	cases := []originCase{
 		{name: "no origin", listen: loopback, host: "localhost:8080"},
 		{name: "own by name", listen: loopback, host: "localhost:8080", origin: "http://localhost:8080"},
 		{name: "own by address", listen: loopback, host: "127.0.0.1:8080", origin: "http://127.0.0.1:8080"},
@@ -60,21 +82,7 @@ func TestOriginsAndHosts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/exchanges", nil)
-			r.Host = c.host
-			if c.origin != "" {
-				r.Header.Set("Origin", c.origin)
-			}
-			if c.site != "" {
-				r.Header.Set("Sec-Fetch-Site", c.site)
-			}
-			if c.arrived != "" {
-				local, err := net.ResolveTCPAddr("tcp", c.arrived)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
-			}
+			r := c.request(t)
 			if got := !o.servesHost(r.Host); got != c.wrongHost {
 				t.Errorf("wrong host: %v", got)
 			}
@@ -119,9 +127,15 @@ func TestLinkFromAnotherSiteOpensTheInspectorAlone(t *testing.T) {
 
 func TestWrongOriginOptionsAreErrors(t *testing.T) {
 	for _, c := range []struct{ listen, public, allow string }{
-		{listen: "nowhere"}, {listen: ":1", public: "w.example"}, {listen: ":1", public: "https://w.example/path"},
-		{listen: ":1", allow: "*"}, {listen: ":1", allow: "https://*"}, {listen: ":1", allow: "https://*.*.org"}, {listen: ":1", allow: "https://a*.org"},
-		{listen: ":1", allow: "ftp://a.example"}, {listen: ":1", allow: "https://u@a.example"},
+		{listen: "nowhere"},
+		{listen: ":1", public: "w.example"},
+		{listen: ":1", public: "https://w.example/path"},
+		{listen: ":1", allow: "*"},
+		{listen: ":1", allow: "https://*"},
+		{listen: ":1", allow: "https://*.*.org"},
+		{listen: ":1", allow: "https://a*.org"},
+		{listen: ":1", allow: "ftp://a.example"},
+		{listen: ":1", allow: "https://u@a.example"},
 	} {
 		var allow []string
 		if c.allow != "" {

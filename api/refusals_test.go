@@ -194,7 +194,7 @@ func TestEachBadRequestHasItsAnswer(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) { c.check(t, g) })
 		}
 	}
-	g.publish("orders", "a", `{"n":1}`)
+	g.publish(`{"n":1}`)
 	if f := bystander.expect("message"); f["exchange"] != "orders" {
 		t.Errorf("the bystander got %v", f)
 	}

@@ -37,13 +37,13 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 		return // the client is gone
 	}
 	err := classify(cause)
-	a.refusals.log(r, err)
+	a.refusals.log(r.Context(), r, err)
 	if a.opts.OnRefusal != nil {
 		a.opts.OnRefusal(err.Code)
 	}
 	switch {
 	case kind == endpointWS && transport.CheckUpgrade(r) == nil:
-		a.opts.Streams.RefuseWS(w, r, err)
+		a.opts.Streams.RefuseWS(w, r, err) //nolint:contextcheck // the goodbye outlives the request
 		return
 	case kind == endpointSSE && r.Method == http.MethodGet && canPass(err.Code) && acceptsEvents(r):
 		a.opts.Streams.RefuseSSE(w, r, err)
@@ -133,7 +133,7 @@ func newRefusalLog(logger *slog.Logger) *refusalLog {
 
 // log tells of a refusal; r is nil when a WebSocket is refused after its
 // handshake. Nothing in it is a secret: no token, no subscription id, no query.
-func (l *refusalLog) log(r *http.Request, err *broker.Error) {
+func (l *refusalLog) log(ctx context.Context, r *http.Request, err *broker.Error) {
 	level := slog.LevelInfo
 	switch {
 	case err.Code == broker.CodeInternal:
@@ -145,10 +145,8 @@ func (l *refusalLog) log(r *http.Request, err *broker.Error) {
 	if !due {
 		return
 	}
-	ctx := context.Background()
 	attrs := []slog.Attr{slog.String("code", string(err.Code)), slog.String("detail", err.Detail)}
 	if r != nil {
-		ctx = r.Context()
 		attrs = append(attrs, slog.String("method", r.Method), slog.String("route", routePattern(r)), slog.String("peer", r.RemoteAddr))
 	}
 	if err.Limit != "" {

@@ -38,8 +38,17 @@ func limited(t *testing.T, limits api.ConnectionLimits) string {
 	return listener.Addr().String()
 }
 
-// ask sends a request on a connection of its own, which stays open.
-func ask(t *testing.T, addr string) (net.Conn, *http.Response) {
+// reply is an answer on a connection that stays open.
+type reply struct {
+	net.Conn
+
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask sends a request on a connection of its own.
+func ask(t *testing.T, addr string) reply {
 	t.Helper()
 	var d net.Dialer
 	conn, err := d.DialContext(t.Context(), "tcp", addr)
@@ -53,8 +62,12 @@ func ask(t *testing.T, addr string) (net.Conn, *http.Response) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return conn, resp
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{conn, resp.StatusCode, resp.Header, body}
 }
 
 func TestConnectionTooManyIsToldSo(t *testing.T) {
@@ -63,25 +76,19 @@ func TestConnectionTooManyIsToldSo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := limited(t, limits)
-			first, resp := ask(t, addr)
-			_, second := ask(t, addr)
-			if resp.StatusCode != http.StatusNoContent || second.StatusCode != http.StatusNoContent {
-				t.Fatalf("status %d, %d", resp.StatusCode, second.StatusCode)
+			first, second, third := ask(t, addr), ask(t, addr), ask(t, addr)
+			if first.status != http.StatusNoContent || second.status != http.StatusNoContent {
+				t.Fatalf("status %d, %d", first.status, second.status)
 			}
-			_, third := ask(t, addr)
 			var p problem
-			if err := json.NewDecoder(third.Body).Decode(&p); err != nil {
+			if err := json.Unmarshal(third.body, &p); err != nil {
 				t.Fatal(err)
 			}
-			if third.StatusCode != 503 || p.Code != "over_capacity" || third.Header.Get("Retry-After") == "" {
-				t.Errorf("the third: %d %+v", third.StatusCode, p)
+			if third.status != 503 || p.Code != "over_capacity" || third.header.Get("Retry-After") == "" {
+				t.Errorf("the third: %d %+v", third.status, p)
 			}
 			_ = first.Close()
-			timeout := time.Now().Add(deadline)
-			for {
-				if _, resp := ask(t, addr); resp.StatusCode == http.StatusNoContent {
-					return
-				}
+			for timeout := time.Now().Add(deadline); ask(t, addr).status != http.StatusNoContent; {
 				if time.Now().After(timeout) {
 					t.Fatal("a closed connection goes on counting")
 				}
@@ -93,8 +100,8 @@ func TestConnectionTooManyIsToldSo(t *testing.T) {
 func TestProxiesAreNotBoundPerAddress(t *testing.T) {
 	addr := limited(t, api.ConnectionLimits{PerAddress: 1, Plain: true, Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	for range 3 {
-		if _, resp := ask(t, addr); resp.StatusCode != http.StatusNoContent {
-			t.Errorf("status %d", resp.StatusCode)
+		if got := ask(t, addr); got.status != http.StatusNoContent {
+			t.Errorf("status %d", got.status)
 		}
 	}
 }
@@ -150,7 +157,7 @@ func TestEventStreamsWorkOverHTTP2(t *testing.T) {
 	}
 	s := &eventStream{t: t, resp: resp, lines: bufio.NewScanner(resp.Body)}
 	s.expect("ready")
-	g.publish("orders", "a", "1")
+	g.publish("1")
 	s.expect("message")
 	g.streams.Close()
 }

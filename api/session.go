@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -237,10 +239,7 @@ func (g *guests) remove(s *session) {
 // expel ends the streams whose token does not grant the bindings.
 func (g *guests) expel(a *API, sub *broker.Subscription, bindings []broker.Binding) {
 	g.mu.Lock()
-	var sessions []*session
-	for s := range g.bySub[sub] {
-		sessions = append(sessions, s)
-	}
+	sessions := slices.Collect(maps.Keys(g.bySub[sub]))
 	g.mu.Unlock()
 	for _, s := range sessions {
 		if a.mayListen(s.current(), bindings) != nil {

@@ -34,7 +34,7 @@ func TestCountsReturnToZeroAfterAStorm(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 8 {
 		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(n), 1)) //nolint:gosec // a storm, no secret
+			rng := rand.New(rand.NewPCG(uint64(n), 1))
 			for range 40 {
 				if rng.IntN(5) == 0 {
 					fake.Fail(brokertest.OpOpen, broker.Errorf(broker.CodeBrokerTimeout, "storm"), errors.New("storm"))

@@ -93,7 +93,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, attach at
 	if err := s.open(r.Context(), broker.SSE, attach); err != nil {
 		return err
 	}
-	a.opts.Streams.ServeSSE(w, r, s.attachment, s)
+	a.opts.Streams.ServeSSE(w, r, s.attachment, s) //nolint:contextcheck // the stream outlives the request
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 		NeedAuth: needAuth,
 		Open: func(ctx context.Context, token *string) (transport.Opened, error) {
 			if err := s.openSocket(ctx, token, attach); err != nil {
-				return transport.Opened{}, a.socketRefused(err)
+				return transport.Opened{}, a.socketRefused(ctx, err)
 			}
 			return transport.Opened{
 				Attachment: s.attachment, Session: s, Subscription: resource(s.attachment.Subscription()),
@@ -131,12 +131,12 @@ func (s *session) openSocket(ctx context.Context, token *string, attach attach) 
 }
 
 // socketRefused counts a refusal that transport answers.
-func (a *API) socketRefused(err error) error {
+func (a *API) socketRefused(ctx context.Context, err error) error {
 	refused := classify(err)
 	if a.opts.OnRefusal != nil {
 		a.opts.OnRefusal(refused.Code)
 	}
-	a.refusals.log(nil, refused)
+	a.refusals.log(ctx, nil, refused)
 	return refused
 }
 

@@ -31,7 +31,7 @@ func TestStreamsOnOneURLShareOneSubscription(t *testing.T) {
 	if raw["stream"] == first["stream"] {
 		t.Error("another payload mode shares the subscription")
 	}
-	g.publish("orders", "a", "1")
+	g.publish("1")
 	if f := a.expect("message"); f["routing_key"] != "a" {
 		t.Errorf("got %v", f)
 	}
@@ -47,10 +47,10 @@ func TestPositionBringsAStreamBack(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			first := g.stream("/v1/sse?" + query)
 			ready := first.expect("ready")
-			g.publish("orders", "a", "1")
+			g.publish("1")
 			message := first.expect("message")
 			first.close()
-			g.publish("orders", "a", "2")
+			g.publish("2")
 
 			again := g.stream("/v1/sse?"+query, "Last-Event-ID", message["id"].(string))
 			back := again.expect("ready")
@@ -109,7 +109,7 @@ func TestWhereAStreamStarts(t *testing.T) {
 	g.declare("orders", "topic")
 	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"#"}]}`)
 	for _, body := range []string{"1", "2", "3"} {
-		g.publish("orders", "a", body)
+		g.publish(body)
 	}
 	g.eventually("three are in the log", func() bool {
 		s, _ := g.broker.Get(sub.ID)
@@ -128,7 +128,7 @@ func TestWhereAStreamStarts(t *testing.T) {
 	}
 	s := g.stream(sub.Links["sse"] + "?from=latest")
 	s.expect("ready")
-	g.publish("orders", "a", "4")
+	g.publish("4")
 	if f := s.expect("message"); f["payload"] != float64(4) {
 		t.Errorf("latest: %v", f)
 	}
@@ -168,7 +168,7 @@ func TestSocketBindsUnbindsAndIsRefused(t *testing.T) {
 	if f := s.expect("ok"); f["ref"] != "1" || f["subscription"].(map[string]any)["id"] != ready["subscription"] {
 		t.Errorf("ok %v", f)
 	}
-	g.publish("orders", "a", "1")
+	g.publish("1")
 	s.expect("message")
 	s.send(`{"type":"unbind","bindings":[{"exchange":"orders","routing_key":"a"}]}`)
 	s.expect("bindings")
@@ -267,7 +267,7 @@ func TestOldestUnattachedStreamMadeSubscriptionGivesWay(t *testing.T) {
 	if g.do("GET", kept.Links["self"], "").status != http.StatusOK {
 		t.Error("a created subscription gave way")
 	}
-	g.publish("orders", "a", "1")
+	g.publish("1")
 	attached.expect("message")
 	one := g.stream("/v1/sse?exchange=orders&share=false")
 	one.expect("ready")

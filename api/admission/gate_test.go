@@ -208,70 +208,91 @@ func TestFullTableMakesNewcomersShareAndForgetsNobody(t *testing.T) {
 	}
 }
 
-// TestCountsReturnToZero runs random storms against a naive count.
+// storm is a gate under random calls, and a naive count beside it.
+type storm struct {
+	gate           *Gate
+	clock          *clock
+	limits         Limits
+	held           map[*Slot]bool // true: owned
+	streams, owned int
+}
+
+var anyCaller = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+
+func newStorm(t *rapid.T) *storm {
+	limits := DefaultLimits()
+	limits.SubscriptionsPerCaller = rapid.IntRange(0, 4).Draw(t, "subscriptions per caller")
+	limits.StreamsPerCaller = rapid.IntRange(0, 4).Draw(t, "streams per caller")
+	limits.Streams = rapid.IntRange(0, 8).Draw(t, "streams")
+	limits.MaxCallers = rapid.IntRange(1, 4).Draw(t, "callers")
+	limits.RequestBurst, limits.CreateBurstPerCaller = 2, 2
+	g, c := newGate(limits)
+	return &storm{gate: g, clock: c, limits: limits, held: map[*Slot]bool{}}
+}
+
+func (s *storm) stream(t *rapid.T) {
+	if slot, err := s.gate.Stream(anyCaller.Draw(t, "caller")); err == nil {
+		s.held[slot] = false
+		s.streams++
+	}
+}
+
+func (s *storm) own(t *rapid.T) {
+	slot, err := s.gate.Owned(anyCaller.Draw(t, "caller"), rapid.IntRange(-1, 3).Draw(t, "token"))
+	if err != nil {
+		return
+	}
+	s.held[slot] = true
+	s.owned++
+	if rapid.Bool().Draw(t, "made by a stream") {
+		slot.Yields(func() bool { s.forget(slot); return true })
+	}
+}
+
+func (s *storm) forget(slot *Slot) {
+	if owned, ok := s.held[slot]; ok && owned {
+		s.owned--
+	} else if ok {
+		s.streams--
+	}
+	delete(s.held, slot)
+	slot.Release()
+}
+
+func (s *storm) release(*rapid.T) {
+	for slot := range s.held {
+		s.forget(slot)
+		slot.Release()
+		return
+	}
+}
+
+func (s *storm) request(t *rapid.T) {
+	key := anyCaller.Draw(t, "caller")
+	_ = s.gate.Request(key)
+	_ = s.gate.Create(key)
+}
+
+func (s *storm) check(t *rapid.T) {
+	got := s.gate.Counts()
+	if got.Streams != s.streams || got.Owned != s.owned || got.Streams > s.limits.Streams || got.Callers > s.limits.MaxCallers {
+		t.Fatalf("counts %+v, want %d streams and %d owned", got, s.streams, s.owned)
+	}
+}
+
 func TestCountsReturnToZero(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		limits := DefaultLimits()
-		limits.SubscriptionsPerCaller = rapid.IntRange(0, 4).Draw(t, "subscriptions per caller")
-		limits.StreamsPerCaller = rapid.IntRange(0, 4).Draw(t, "streams per caller")
-		limits.Streams = rapid.IntRange(0, 8).Draw(t, "streams")
-		limits.MaxCallers = rapid.IntRange(1, 4).Draw(t, "callers")
-		limits.RequestBurst, limits.CreateBurstPerCaller = 2, 2
-		g, c := newGate(limits)
-		held := map[*Slot]string{}
-		streams, owned := 0, 0
-		release := func(s *Slot) {
-			if kind, ok := held[s]; ok && kind == "stream" {
-				streams--
-			} else if ok {
-				owned--
-			}
-			delete(held, s)
-			s.Release()
-		}
-		key := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+		s := newStorm(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"stream": func(t *rapid.T) {
-				if s, err := g.Stream(key.Draw(t, "caller")); err == nil {
-					held[s], streams = "stream", streams+1
-				}
-			},
-			"own": func(t *rapid.T) {
-				s, err := g.Owned(key.Draw(t, "caller"), rapid.IntRange(-1, 3).Draw(t, "token"))
-				if err != nil {
-					return
-				}
-				held[s], owned = "own", owned+1
-				if rapid.Bool().Draw(t, "made by a stream") {
-					s.Yields(func() bool { release(s); return true })
-				}
-			},
-			"release": func(t *rapid.T) {
-				for s := range held {
-					release(s)
-					s.Release()
-					return
-				}
-			},
-			"request": func(t *rapid.T) {
-				k := key.Draw(t, "caller")
-				_ = g.Request(k)
-				_ = g.Create(k)
-			},
+			"stream": s.stream, "own": s.own, "release": s.release, "request": s.request, "": s.check,
 			"time": func(t *rapid.T) {
-				c.at = c.at.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
-			},
-			"": func(t *rapid.T) {
-				got := g.Counts()
-				if got.Streams != streams || got.Owned != owned || got.Streams > limits.Streams || got.Callers > limits.MaxCallers {
-					t.Fatalf("counts %+v, want %d streams and %d owned", got, streams, owned)
-				}
+				s.clock.at = s.clock.at.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
 			},
 		})
-		for s := range held {
-			release(s)
+		for len(s.held) > 0 {
+			s.release(t)
 		}
-		if got := g.Counts(); got.Streams != 0 || got.Owned != 0 {
+		if got := s.gate.Counts(); got.Streams != 0 || got.Owned != 0 {
 			t.Fatalf("counts %+v", got)
 		}
 	})
