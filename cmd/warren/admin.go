@@ -58,7 +58,7 @@ func (a *adminServer) serve() error {
 }
 
 func (a *adminServer) close(ctx context.Context) error {
-	_ = a.listener.Close() // closed already when it served
+	defer func() { _ = a.listener.Close() }() // Shutdown does it, if it served
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if a.server.Shutdown(ctx) != nil {

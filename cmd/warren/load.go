@@ -201,5 +201,8 @@ func maskURL(raw string) string {
 	if err != nil {
 		return "(not a URL)"
 	}
+	if u.User == nil {
+		return raw
+	}
 	return u.Redacted()
 }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestListenPrintsReadyThenMessagesAndStopsAtItsCount(t *testing.T) {
+	g := startGateway(t)
+	for _, transport := range []string{"ws", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			exchange := "numbers-" + transport
+			g.declare(exchange)
+			l := startListen(t, g.url, exchange+"=#", "--transport", transport, "--count", "3")
+			l.want("ready")
+			g.publish(exchange, 1, 4)
+			l.want("1", "2", "3", "END")
+			if err := <-l.done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestListenGoesOnWhereItWasCut(t *testing.T) {
+	g := startGateway(t)
+	for _, transport := range []string{"ws", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			exchange := "cut-" + transport
+			g.declare(exchange)
+			proxy := startCutter(t, g.url)
+			l := startListen(t, proxy.url(), exchange, "--transport", transport)
+			l.want("ready")
+			proxy.cut() // before the first message: ready has an id
+			g.publish(exchange, 1, 2)
+			l.want("ready", "1", "2")
+			for i := 3; i < 9; i += 2 {
+				proxy.cut()
+				g.publish(exchange, i, i+1)
+				l.want("ready", fmt.Sprint(i), fmt.Sprint(i+1))
+			}
+		})
+	}
+}
+
+func TestListenReportsWhatARestartLost(t *testing.T) {
+	g := startGateway(t)
+	g.declare("numbers")
+	proxy := startCutter(t, g.url)
+	l := startListen(t, proxy.url(), "numbers")
+	l.want("ready")
+	g.publish("numbers", 1, 1)
+	l.want("1")
+	if err := g.stop(); err != nil {
+		t.Fatal(err)
+	}
+	l.want("bye shutting_down")
+	next := startGateway(t)
+	next.declare("numbers")
+	proxy.retarget(next.url)
+	l.want("ready", "gap subscription_lost")
+	next.publish("numbers", 2, 2)
+	l.want("2")
+}
+
+func TestListenStopsWhenItIsRefusedForGood(t *testing.T) {
+	g := startGateway(t, "--deny-exchange", "secret*")
+	for _, transport := range []string{"ws", "sse"} {
+		var out, log bytes.Buffer
+		err := run(t.Context(), process{args: []string{"listen", g.url, "secrets", "--transport", transport}, stdout: &out, stderr: &log})
+		if err == nil || !strings.Contains(err.Error(), "forbidden_binding") {
+			t.Errorf("%s: error is %v", transport, err)
+		}
+	}
+}
+
+func TestAdminListenerHasMetricsAndHealth(t *testing.T) {
+	g := startGateway(t)
+	g.declare("numbers")
+	l := startListen(t, g.url, "numbers", "--count", "1")
+	l.want("ready")
+	g.publish("numbers", 1, 1)
+	l.want("1", "END")
+	status, body := g.call("GET", g.admin+"/metrics", "")
+	for _, want := range []string{
+		`warren_messages_sent_total{transport="ws"} 1`, `warren_subscriptions{kind="shared",state="active"} 1`,
+		`warren_broker_ready 1`, `go_goroutines `,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("status %d, no %q in the metrics", status, want)
+		}
+	}
+	if status, _ := g.call("GET", g.admin+"/readyz", ""); status != 200 {
+		t.Errorf("readyz answers %d", status)
+	}
+	if status, _ := g.call("GET", g.url+"/metrics", ""); status != 404 {
+		t.Errorf("the public listener answers /metrics with %d", status)
+	}
+}
+
+func TestPortInUseIsAClearError(t *testing.T) {
+	g := startGateway(t)
+	for flag, address := range map[string]string{"--listen": g.url, "--admin-listen": g.admin} {
+		args := []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", flag, strings.TrimPrefix(address, "http://")}
+		err := run(t.Context(), process{args: args, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}})
+		if err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("%s: error is %v", flag, err)
+		}
+	}
+}
+
+func TestCommandLineThatIsWrong(t *testing.T) {
+	for want, args := range map[string][]string{
+		"no command":          nil,
+		"unknown command":     {"publish"},
+		"at least one":        {"listen", "http://127.0.0.1"},
+		"want the gateway's":  {"listen", "ftp://x", "e"},
+		"want ws or sse":      {"listen", "http://x", "e", "--transport", "tcp"},
+		"--key is missing":    {"token", "--sub", "x"},
+		"token takes flags":   {"token", "x"},
+		"unknown flag: --foo": {"token", "--foo"},
+	} {
+		var out bytes.Buffer
+		err := run(context.Background(), process{args: args, stdout: &out, stderr: &out})
+		var exit *exitError
+		if !errors.As(err, &exit) || exit.code != 2 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: error is %v", args, err)
+		}
+	}
+}
