@@ -38,6 +38,10 @@ func NewBinding(exchange, routingKey string, arguments Table) (Binding, error) {
 	if err := checkShortString("routing_key", routingKey); err != nil {
 		return Binding{}, err
 	}
+	// One binding with many words "#" can stall a broker: see MaxHashes.
+	if p, err := ParsePattern(routingKey); err == nil && p.Hashes() > MaxHashes {
+		return Binding{}, Errorf(CodeInvalidRequest, "routing_key has more than 3 words #").WithField("routing_key")
+	}
 	if tooDeep(arguments, maxArgumentDepth) {
 		return Binding{}, Errorf(CodeInvalidRequest, "arguments nest deeper than 8 levels").WithField("arguments")
 	}

@@ -91,6 +91,7 @@ func TestBindingsThatAreRefused(t *testing.T) {
 		{exchange: "e\xff", field: "exchange"},
 		{exchange: "e", key: strings.Repeat("k", 256), field: "routing_key"},
 		{exchange: "e", key: "a\x00", field: "routing_key"},
+		{exchange: "e", key: "#.a.#.b.#.c.#", field: "routing_key"},
 		{exchange: "e", args: Table{"n": nested}, field: "arguments"},
 	}
 	for _, c := range cases {
