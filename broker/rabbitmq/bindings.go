@@ -1,0 +1,282 @@
+package rabbitmq
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+// maxArgumentBytes bounds the arguments of one binding as AMQP encodes them. A frame above the broker's frame_max costs the
+// connection; arguments of clients come in bodies of at most 64 KiB.
+const maxArgumentBytes = 96 << 10
+
+// checkArguments refuses what amqp091-go would answer by closing the connection.
+func checkArguments(t broker.Table) *broker.Error {
+	size, ok := argumentSize(t)
+	switch {
+	case !ok:
+		return broker.Errorf(broker.CodeInvalidRequest, "the name of an argument is longer than 255 bytes").WithField("arguments")
+	case size > maxArgumentBytes:
+		return broker.Errorf(broker.CodeInvalidRequest, "the arguments are too large").WithField("arguments")
+	}
+	return nil
+}
+
+// argumentSize returns at least the size of a value on the wire; ok is false when a name is too long.
+func argumentSize(v any) (size int, ok bool) {
+	switch v := v.(type) {
+	case string:
+		return len(v) + 5, true
+	case []byte:
+		return len(v) + 5, true
+	case broker.Table:
+		size = 5
+		for name, e := range v {
+			n, ok := argumentSize(e)
+			if !ok || len(name) > broker.MaxShortString {
+				return 0, false
+			}
+			size += 1 + len(name) + n
+		}
+		return size, true
+	case []any:
+		size = 5
+		for _, e := range v {
+			n, ok := argumentSize(e)
+			if !ok {
+				return 0, false
+			}
+			size += n
+		}
+		return size, true
+	default:
+		return 9, true
+	}
+}
+
+// Bind implements broker.Queue. Beyond the errors documented there it answers CodeInvalidRequest as Open does.
+func (q *queue) Bind(ctx context.Context, bindings []broker.Binding) error {
+	for i, b := range bindings {
+		if err := checkArguments(b.Arguments()); err != nil {
+			return err.WithBinding(i)
+		}
+	}
+	var added []broker.Binding
+	do := func(inc *incarnation) (err error) {
+		added, err = q.bind(inc, bindings)
+		return err
+	}
+	undo := func(inc *incarnation) { q.undoBind(inc, added) }
+	return q.changing(ctx, do, undo)
+}
+
+// Unbind implements broker.Queue.
+func (q *queue) Unbind(ctx context.Context, bindings []broker.Binding) error {
+	var removed []*bound
+	do := func(inc *incarnation) (err error) {
+		removed, err = q.unbind(inc, bindings)
+		return err
+	}
+	undo := func(inc *incarnation) { q.undoUnbind(inc, removed) }
+	return q.changing(ctx, do, undo)
+}
+
+// changing runs a change while nobody else changes the queue. When the context ends first, the change is undone behind it.
+func (q *queue) changing(ctx context.Context, do func(*incarnation) error, undo func(*incarnation)) error {
+	ctx, cancel := context.WithTimeout(ctx, q.src.opts.OperationTimeout)
+	defer cancel()
+	if _, err := q.current(); err != nil {
+		return err // not after the rebuild, which holds change
+	}
+	select {
+	case q.change <- struct{}{}:
+	case <-ctx.Done():
+		return interrupted(ctx)
+	case <-q.closing:
+		return unavailable(errQueueClosed)
+	}
+	done := make(chan error)
+	started := q.src.spawn(func() {
+		defer func() { <-q.change }()
+		inc, err := q.current()
+		if err == nil {
+			err = do(inc)
+		}
+		select {
+		case done <- err:
+		case <-ctx.Done():
+			if err == nil {
+				undo(inc)
+			}
+		}
+	})
+	if !started {
+		<-q.change
+		return unavailable(errSourceClosed)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return interrupted(ctx)
+	}
+}
+
+// current returns the incarnation, or why there is none.
+func (q *queue) current() (*incarnation, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return nil, unavailable(errQueueClosed)
+	case q.inc == nil:
+		return nil, unavailable(errConnClosed)
+	}
+	return q.inc, nil
+}
+
+// bind makes those bindings that are not there yet, all or none.
+func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broker.Binding, err error) {
+	q.mu.Lock()
+	have := q.bindings()
+	q.mu.Unlock()
+	err = inc.conn.disposable(func(ch *amqp.Channel) error {
+		for i, b := range bindings {
+			if containsBinding(have, b) || containsBinding(added, b) {
+				continue
+			}
+			if err := bind(ch, inc.name, b); err != nil {
+				if queueGone(err) {
+					return unavailable(err)
+				}
+				return bindError(err, i)
+			}
+			added = append(added, b)
+		}
+		return nil
+	})
+	if err != nil {
+		q.unbindQuietly(inc, added)
+		return nil, asBindError(err)
+	}
+	q.mu.Lock()
+	q.add(added)
+	q.mu.Unlock()
+	q.src.exchanges.use(q, added)
+	return added, nil
+}
+
+func (q *queue) undoBind(inc *incarnation, added []broker.Binding) {
+	q.unbindQuietly(inc, added)
+	q.mu.Lock()
+	q.take(added)
+	q.mu.Unlock()
+	q.src.exchanges.unuse(q, added)
+}
+
+// unbindQuietly takes back bindings that a failed request made.
+func (q *queue) unbindQuietly(inc *incarnation, bindings []broker.Binding) {
+	for _, b := range bindings {
+		err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b) })
+		if err != nil && !inc.conn.IsClosed() && replyCode(err) != amqp.NotFound {
+			q.src.log.Warn("cannot take a binding back", slog.String("stream", q.stream), slog.Any("error", err))
+		}
+	}
+}
+
+// unbind removes those bindings that are there, all or none.
+func (q *queue) unbind(inc *incarnation, bindings []broker.Binding) (removed []*bound, err error) {
+	q.mu.Lock()
+	var having []*bound
+	for _, b := range q.bounds {
+		if containsBinding(bindings, b.binding) {
+			having = append(having, b)
+		}
+	}
+	q.mu.Unlock()
+	for i, b := range having {
+		if b.missing {
+			continue
+		}
+		err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b.binding) })
+		if err == nil || replyCode(err) == amqp.NotFound && !queueGone(err) {
+			continue
+		}
+		q.bindAgain(inc, having[:i])
+		if queueGone(err) {
+			return nil, unavailable(err)
+		}
+		return nil, bindError(err, slices.IndexFunc(bindings, func(x broker.Binding) bool { return x.ID() == b.binding.ID() }))
+	}
+	gone := make([]broker.Binding, len(having))
+	for i, b := range having {
+		gone[i] = b.binding
+	}
+	q.mu.Lock()
+	q.take(gone)
+	q.mu.Unlock()
+	q.src.exchanges.unuse(q, gone)
+	return having, nil
+}
+
+func (q *queue) undoUnbind(inc *incarnation, removed []*bound) {
+	q.bindAgain(inc, removed)
+	again := make([]broker.Binding, len(removed))
+	for i, b := range removed {
+		again[i] = b.binding
+	}
+	q.mu.Lock()
+	q.bounds = append(q.bounds, removed...)
+	q.mu.Unlock()
+	q.src.exchanges.use(q, again)
+}
+
+// bindAgain puts bindings back that a failed request removed. What cannot be bound is lost, and the probe tries it again.
+func (q *queue) bindAgain(inc *incarnation, removed []*bound) {
+	var lost []string
+	for _, b := range removed {
+		if b.missing {
+			continue
+		}
+		err := inc.conn.disposable(func(ch *amqp.Channel) error { return bind(ch, inc.name, b.binding) })
+		if err != nil {
+			b.missing = true
+			lost = append(lost, b.binding.ID())
+		}
+	}
+	if lost != nil {
+		q.mu.Lock()
+		q.post(&broker.BindingsLost{IDs: lost})
+		q.mu.Unlock()
+	}
+}
+
+// asBindError passes on what is mapped already; the rest is the disposable channel's own trouble.
+func asBindError(err error) error {
+	if _, ok := err.(*broker.Error); ok { //nolint:errorlint // made right above, never wrapped
+		return err
+	}
+	return queueError(err)
+}
+
+// add appends bindings that the queue does not have. The caller holds mu, or has the queue for itself.
+func (q *queue) add(bindings []broker.Binding) {
+	for _, b := range bindings {
+		if !containsBinding(q.bindings(), b) {
+			q.bounds = append(q.bounds, &bound{binding: b})
+		}
+	}
+}
+
+// take removes bindings. The caller holds mu.
+func (q *queue) take(bindings []broker.Binding) {
+	q.bounds = slices.DeleteFunc(q.bounds, func(b *bound) bool { return containsBinding(bindings, b.binding) })
+}
+
+func containsBinding(bindings []broker.Binding, b broker.Binding) bool {
+	return slices.ContainsFunc(bindings, func(have broker.Binding) bool { return have.ID() == b.ID() })
+}

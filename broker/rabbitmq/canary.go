@@ -1,0 +1,180 @@
+package rabbitmq
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// canary publishes on a connection of its own, measures how long the broker takes, and hears of alarms.
+type canary struct {
+	src *Source
+	// token tells our markers from what others publish to the exchange.
+	token string
+
+	mu        sync.Mutex // guards the rest
+	up        bool
+	failed    error
+	blocked   bool
+	sent      time.Time // of the message whose confirm is awaited; zero: none
+	roundTrip time.Duration
+}
+
+func (c *canary) init(s *Source) {
+	c.src = s
+	c.token = rand.Text()
+}
+
+// run connects, again and again, until the source closes.
+func (c *canary) run() {
+	for attempt := 0; ; attempt++ {
+		begun := time.Now()
+		err := c.sing()
+		if c.src.life.Err() != nil {
+			return
+		}
+		c.mu.Lock()
+		c.up, c.blocked, c.sent, c.failed = false, false, time.Time{}, err
+		c.mu.Unlock()
+		c.src.log.Warn("the canary's connection to the broker was lost", slog.Any("error", err))
+		if time.Since(begun) > c.src.opts.CanaryInterval {
+			attempt = 0
+		}
+		if !c.src.sleep(c.src.backoff(attempt)) {
+			return
+		}
+	}
+}
+
+// sing lives as long as one connection, and answers why it ended.
+func (c *canary) sing() error {
+	l, err := c.src.dial(c.src.life, "warren "+c.src.opts.Node+" canary")
+	if err != nil {
+		return err
+	}
+	defer l.close(closeWithin)
+	// Room for more notices than there can be between two looks; without room the library's reader would wait for us.
+	blocked := l.NotifyBlocked(make(chan amqp.Blocking, 64))
+	ch, err := l.Channel()
+	if err != nil {
+		return err
+	}
+	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+	if err := c.prepare(ch); err != nil {
+		return err
+	}
+	ticker := time.NewTicker(c.src.opts.CanaryInterval)
+	defer ticker.Stop()
+	confirm, err := c.publish(ch)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.up, c.failed = true, nil
+	c.mu.Unlock()
+	for {
+		select {
+		case <-ticker.C:
+			if confirm != nil {
+				continue // One at a time: while the broker does not answer, that says enough.
+			}
+			if confirm, err = c.publish(ch); err != nil {
+				return err
+			}
+		case <-done(confirm):
+			if !confirm.Acked() {
+				c.refused()
+			}
+			c.confirmed()
+			confirm = nil
+		case b, ok := <-blocked:
+			if ok {
+				c.block(b)
+			} else {
+				blocked = nil
+			}
+		case reason, ok := <-closed:
+			if !ok {
+				return errConnClosed
+			}
+			return reason
+		case <-c.src.life.Done():
+			return nil
+		}
+	}
+}
+
+func done(confirm *amqp.DeferredConfirmation) <-chan struct{} {
+	if confirm == nil {
+		return nil
+	}
+	return confirm.Done()
+}
+
+// prepare declares the exchange and a queue that keeps it: the exchange is gone with the last queue bound to it.
+func (c *canary) prepare(ch *amqp.Channel) error {
+	if err := declareExchange(ch, c.src.exchange); err != nil {
+		return err
+	}
+	name := "warren." + c.src.opts.Node + ".canary." + rand.Text()
+	args := amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(1)}
+	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
+		return err
+	}
+	if err := ch.QueueBind(name, canaryKey, c.src.exchange, false, nil); err != nil {
+		return err
+	}
+	return ch.Confirm(false)
+}
+
+func (c *canary) publish(ch *amqp.Channel) (*amqp.DeferredConfirmation, error) {
+	now := time.Now()
+	c.mu.Lock()
+	c.sent = now
+	c.mu.Unlock()
+	return ch.PublishWithDeferredConfirm(c.src.exchange, canaryKey, false, false, amqp.Publishing{
+		MessageId:    fmt.Sprintf("%s.%d", c.token, now.UnixNano()),
+		DeliveryMode: amqp.Transient,
+	})
+}
+
+// sentAt reads the time from a marker's message id.
+func (c *canary) sentAt(messageID string) (time.Time, bool) {
+	token, nanos, ok := strings.Cut(messageID, ".")
+	if !ok || token != c.token {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseInt(nanos, 10, 64)
+	return time.Unix(0, n), err == nil
+}
+
+func (c *canary) confirmed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.roundTrip = time.Since(c.sent)
+	c.sent = time.Time{}
+}
+
+func (c *canary) refused() {
+	c.src.log.Warn("the broker did not take the canary's message", slog.Any("error", errNacked))
+}
+
+var errNacked = errors.New("negative acknowledgement")
+
+func (c *canary) block(b amqp.Blocking) {
+	c.mu.Lock()
+	c.blocked = b.Active
+	c.mu.Unlock()
+	if b.Active {
+		c.src.log.Warn("the broker blocks publishers", slog.String("reason", b.Reason))
+	} else {
+		c.src.log.Info("the broker no longer blocks publishers")
+	}
+}

@@ -1,0 +1,266 @@
+package rabbitmq
+
+import (
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+const (
+	// The bounds of a connection's queue of dead letters, which is drained at once and holds something only while the gateway
+	// stands still.
+	deadLetterMaxLength = 20_000
+	deadLetterMaxBytes  = 64 << 20
+
+	// burstTick is how often bursts of dead letters are looked at; after quietTicks without one it is over. Ticks do not
+	// come while the process is stopped, so that a burst is not over before what came with it has been read.
+	burstTick  = 200 * time.Millisecond
+	quietTicks = 5
+	// longTicks end a burst that does not become quiet, or nobody would learn of it.
+	longTicks = 50
+
+	// markerAge is how long ago a marker must have arrived to be older than the loss of dead letters, which another queue tells.
+	markerAge = 2 * time.Second
+	// markersKept bounds the memory of markers.
+	markersKept = 64
+
+	canaryKey = "canary"
+)
+
+// unknown is the count of an Overflow when even the count was lost.
+const unknown int64 = -1
+
+// deadLetters counts what the broker dropped from a connection's queues.
+type deadLetters struct {
+	conn    *conn
+	queue   string // random: a publisher who knew it could make the broker see a cycle
+	since   time.Time
+	letters <-chan amqp.Delivery
+	signals <-chan amqp.Delivery
+	markers []marker // in the order of their arrival; only run uses it
+	bursts  map[*queue]struct{}
+}
+
+// marker is a message of the canary.
+type marker struct{ sent, arrived time.Time }
+
+func (d *deadLetters) init(c *conn) {
+	d.conn = c
+	d.queue = "warren." + c.src.opts.Node + ".dead." + c.id
+	d.bursts = make(map[*queue]struct{})
+}
+
+// keyOf is the routing key of the dead letters of a queue.
+func (d *deadLetters) keyOf(number uint64) string {
+	return "dead." + d.conn.id + "." + strconv.FormatUint(number, 10)
+}
+
+// prepare declares the gateway's exchange and the two queues, and consumes from these. The second queue holds at most one
+// message, which says that the first one overflowed. Nobody acknowledges: what is lost with the channel is lost anyway.
+func (d *deadLetters) prepare() error {
+	ch, err := d.conn.Channel()
+	if err != nil {
+		return err
+	}
+	exchange := d.conn.src.exchange
+	if err := declareExchange(ch, exchange); err != nil {
+		return err
+	}
+	lostKey := "lost." + d.conn.id
+	queues := []struct {
+		name string
+		keys []string
+		args amqp.Table
+		out  *<-chan amqp.Delivery
+	}{
+		{
+			name: d.queue,
+			keys: []string{"dead." + d.conn.id + ".*", canaryKey},
+			args: amqp.Table{
+				"x-queue-type": "classic", "x-overflow": "drop-head",
+				"x-max-length": int64(deadLetterMaxLength), "x-max-length-bytes": int64(deadLetterMaxBytes),
+				"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": lostKey,
+			},
+			out: &d.letters,
+		},
+		{
+			name: d.queue + ".lost",
+			keys: []string{lostKey},
+			args: amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(1)},
+			out:  &d.signals,
+		},
+	}
+	for _, q := range queues {
+		if _, err := ch.QueueDeclare(q.name, false, false, true, false, q.args); err != nil {
+			return err
+		}
+		for _, key := range q.keys {
+			if err := ch.QueueBind(q.name, key, exchange, false, nil); err != nil {
+				return err
+			}
+		}
+		if *q.out, err = ch.Consume(q.name, q.name, true, false, false, false, nil); err != nil {
+			return err
+		}
+	}
+	d.since = time.Now()
+	return nil
+}
+
+// declareExchange declares the gateway's own exchange. It goes with the last queue that is bound to it, so that no gateway
+// leaves one behind, whatever its end.
+func declareExchange(ch *amqp.Channel, name string) error {
+	return ch.ExchangeDeclare(name, amqp.ExchangeTopic, false, true, false, false, nil)
+}
+
+// run counts until the connection is gone.
+func (d *deadLetters) run() {
+	ticker := time.NewTicker(burstTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case letter, ok := <-d.letters:
+			if !ok {
+				if !d.again() {
+					return
+				}
+				continue
+			}
+			d.letter(&letter)
+		case _, ok := <-d.signals:
+			if !ok {
+				if !d.again() {
+					return
+				}
+				continue
+			}
+			d.countsLost()
+		case <-ticker.C:
+			for q := range d.bursts {
+				if q.tickBurst() {
+					delete(d.bursts, q)
+				}
+			}
+		}
+	}
+}
+
+// again consumes anew when the channel or one of the queues was lost and the connection was not; what came meanwhile is lost.
+func (d *deadLetters) again() bool {
+	for attempt := 0; ; attempt++ {
+		if d.conn.IsClosed() || !wait(d.conn.gone, d.conn.src.backoff(attempt)) {
+			return false
+		}
+		err := d.prepare()
+		if err == nil {
+			d.conn.src.log.Warn("dead letters could not be counted for a while", slog.Int("connection", d.conn.number))
+			d.countsLost()
+			return true
+		}
+		d.conn.src.log.Warn("cannot count dead letters", slog.Int("connection", d.conn.number), slog.Any("error", err))
+	}
+}
+
+func (d *deadLetters) letter(l *amqp.Delivery) {
+	if l.RoutingKey == canaryKey {
+		if sent, ok := d.conn.src.canary.sentAt(l.MessageId); ok {
+			d.markers = append(d.markers, marker{sent: sent, arrived: time.Now()})
+			d.markers = d.markers[max(0, len(d.markers)-markersKept):]
+		}
+		return
+	}
+	number, err := strconv.ParseUint(l.RoutingKey[strings.LastIndexByte(l.RoutingKey, '.')+1:], 10, 64)
+	if err != nil {
+		return
+	}
+	if owner, ok := d.conn.ownerOf(number); ok {
+		d.conn.src.stats.deadLetters.add()
+		d.bursts[owner.q] = struct{}{}
+		owner.q.deadLetter(1, later(owner.since, d.begin(len(d.markers))))
+	}
+}
+
+// countsLost says that dead letters of any of the connection's queues were dropped. The signal does not come in the order of
+// the markers, so only those count that have been here for a while.
+func (d *deadLetters) countsLost() {
+	n := len(d.markers)
+	for n > 0 && time.Since(d.markers[n-1].arrived) < markerAge {
+		n--
+	}
+	begin := d.begin(n)
+	for _, owner := range d.conn.allOwners() {
+		d.bursts[owner.q] = struct{}{}
+		owner.q.deadLetter(unknown, later(owner.since, begin))
+	}
+}
+
+// begin returns a time before the first dead letter that came in after the n-th marker was dropped by its queue. One marker
+// back, because a message is dropped a little before its dead letter comes in.
+func (d *deadLetters) begin(n int) time.Time {
+	if n < 2 {
+		return d.since
+	}
+	return d.markers[n-2].sent
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// burst is a run of dead letters of one queue.
+type burst struct {
+	active bool
+	missed int64
+	since  time.Time
+	quiet  int // ticks without another
+	age    int // ticks
+}
+
+// deadLetter adds to the queue's burst, or begins one.
+func (q *queue) deadLetter(missed int64, since time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := &q.burst
+	if !b.active {
+		*b = burst{active: true, since: since}
+	}
+	b.quiet = 0
+	switch {
+	case missed == unknown || b.missed == unknown:
+		b.missed = unknown
+	default:
+		b.missed += missed
+	}
+	if since.Before(b.since) {
+		b.since = since
+	}
+}
+
+// tickBurst reports whether the burst is over.
+func (q *queue) tickBurst() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.burst.quiet++
+	q.burst.age++
+	if q.burst.quiet <= quietTicks && q.burst.age < longTicks {
+		return false
+	}
+	q.endBurst(q.burst.missed)
+	return true
+}
+
+// endBurst tells the core of a burst, if there is one. The caller holds mu.
+func (q *queue) endBurst(missed int64) {
+	if q.burst.active {
+		q.post(&broker.Overflow{Missed: missed, Since: q.burst.since})
+		q.burst = burst{}
+	}
+}

@@ -1,0 +1,36 @@
+// Package rabbitmq is the broker.Source that consumes from RabbitMQ over AMQP 0-9-1.
+//
+// # Connections
+//
+// Queues live on connections named "warren <node> consumers <n>", at most [MaxQueuesPerConnection] on each, opened as
+// needed and closed when idle. Nothing is ever published on them, because under an alarm the broker stops reading from
+// connections that publish. One more, "warren <node> canary", publishes an empty message to the gateway's own exchange
+// every few seconds: its confirm is the round trip, and only a connection that publishes is told of alarms.
+//
+// A Source starts without a broker and connects in the background. It owns all its goroutines; Close waits for them.
+//
+// # Queues
+//
+// Each subscription has one exclusive queue, through incarnations: "warren.<node>.<stream id>.<incarnation>". At creation
+// declare, bind and consume run on a channel that serves nobody else, since NOT_FOUND, ACCESS_REFUSED and
+// PRECONDITION_FAILED close the channel on which they happen; later changes run on a disposable one. All of it is on the
+// connection that owns the queue: to others an exclusive queue is RESOURCE_LOCKED.
+//
+// A lost connection, channel, consumer or queue has one answer: what was already received is delivered, then comes
+// *broker.Recovering, then a new incarnation is made, then comes *broker.Recovered. What had been delivered and not
+// acknowledged comes back marked as redelivered where a queue outlives its consumer, and nobody can tell what of it
+// was appended; so a message with that mark is never delivered, and itself costs the queue its incarnation.
+//
+// # What the broker drops
+//
+// A queue is bounded. What it drops is dead-lettered to the gateway's own topic exchange "warren.<node>", under a routing
+// key that names connection and queue, into one bounded queue per connection, where it is counted: exactly, but nobody
+// can say where in the stream it is missing. Should that queue overflow too, its own dead letters say so, and the counts
+// become unknown. The canary's messages go into these queues as well: all dead letters that came in before a marker have
+// arrived when the marker has, so a burst of them began after the last marker but one.
+//
+// # Exchanges
+//
+// AMQP says nothing when an exchange is deleted under a binding. So each exchange in use is probed by passive declare,
+// and watched by way of amq.rabbitmq.event where that plugin is on and readable.
+package rabbitmq
