@@ -92,11 +92,11 @@ conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, agains
 
 js: build $(NPM) $(RABBITNODE) ## tests of the JavaScript client in Node
 	@echo "== js"
-	$(if $(JS_TESTS),$(RABBITNODE) -- node --test $(ARGS) $(JS_TESTS),@echo "no file web/**/*.test.js")
+	$(if $(JS_TESTS),$(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=300000 $(ARGS) $(JS_TESTS),@echo "no file web/**/*.test.js")
 
 browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
 	@echo "== browser"
-	$(if $(BROWSER_TESTS),$(RABBITNODE) -- node --test --test-concurrency=1 $(ARGS) $(BROWSER_TESTS),@echo "no file web/**/*.browser.test.js")
+	$(if $(BROWSER_TESTS),$(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=600000 --test-concurrency=1 $(ARGS) $(BROWSER_TESTS),@echo "no file web/**/*.browser.test.js")
 
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@.ci/fuzz $(FUZZTIME)
