@@ -14,15 +14,12 @@ func (s *Source) Health() broker.Health {
 	c := &s.canary
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := broker.Health{Ready: conns > 0 && c.up, RoundTrip: c.roundTrip}
+	h := broker.Health{Ready: conns > 0, RoundTrip: c.roundTrip}
 	if waited := c.waited(); waited > h.RoundTrip {
 		h.RoundTrip = waited
 	}
 	if conns == 0 {
 		h.Reasons = append(h.Reasons, "there is no connection to the message broker")
-	}
-	if !c.up {
-		h.Reasons = append(h.Reasons, "the message broker's health is not known: the connection that measures it is not up")
 	}
 	overloaded := func(when bool, reason string) {
 		if when {
@@ -30,6 +27,7 @@ func (s *Source) Health() broker.Health {
 			h.Reasons = append(h.Reasons, reason)
 		}
 	}
+	overloaded(c.failed != nil, "the message broker's health is not known: the connection that measures it is down")
 	overloaded(c.blocked, "the message broker has an alarm and blocks publishers")
 	overloaded(!c.blocked && h.RoundTrip >= s.opts.SlowRoundTrip, "the message broker answers slowly")
 	overloaded(recovering > s.opts.RecoverConcurrency, "many queues are being made again after a loss")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,11 +125,21 @@ func (s *Source) make(c *conn, spec broker.QueueSpec) (*queue, error) {
 	if err != nil {
 		c.forget(q)
 		s.pool.release(c)
-		return nil, err
+		return nil, asIndexed(err, q.bindings(), spec.Bindings)
 	}
-	s.exchanges.use(q, spec.Bindings)
+	s.exchanges.use(q, q.bindings())
 	q.start(c, inc)
 	return q, nil
+}
+
+// asIndexed makes an error about one of these bindings one about the same binding in the request, which may repeat some.
+func asIndexed(err error, bindings, requested []broker.Binding) error {
+	var e *broker.Error
+	if !errors.As(err, &e) || e.Binding < 0 {
+		return err
+	}
+	id := bindings[e.Binding].ID()
+	return e.WithBinding(slices.IndexFunc(requested, func(b broker.Binding) bool { return b.ID() == id }))
 }
 
 // adopt registers a queue. It reports false when the source is closed.

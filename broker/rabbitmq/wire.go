@@ -34,6 +34,7 @@ type wire struct {
 	readMoved time.Time // only the reader uses it
 
 	mu         sync.Mutex // guards the rest and serialises writes
+	guard      guard
 	writeMoved time.Time
 	corks      int
 	corked     []byte
@@ -86,20 +87,29 @@ func (w *wire) readSocket(p []byte) (int, error) {
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.guard.filter(p, w.pass); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// pass writes now or with uncork. The caller holds mu.
+func (w *wire) pass(p []byte) error {
 	if w.corks > 0 {
 		w.corked = append(w.corked, p...)
-		return len(p), nil
+		return nil
 	}
 	return w.write(p)
 }
 
 // write writes with a deadline. The caller holds mu.
-func (w *wire) write(p []byte) (int, error) {
+func (w *wire) write(p []byte) error {
 	if now := time.Now(); w.expires.IsZero() && now.Sub(w.writeMoved) > deadlineStep {
 		w.writeMoved = now
 		_ = w.socket.SetWriteDeadline(now.Add(w.writeTimeout))
 	}
-	return w.socket.Write(p)
+	_, err := w.socket.Write(p)
+	return err
 }
 
 // cork holds writes back until uncork, so that many small ones become one. Whoever corks calls uncork very soon and waits
@@ -117,7 +127,7 @@ func (w *wire) uncork() {
 	if w.corks > 0 || len(w.corked) == 0 {
 		return
 	}
-	if _, err := w.write(w.corked); err != nil {
+	if err := w.write(w.corked); err != nil {
 		// Those who wrote believe that they succeeded. A closed socket tells the reader, and so everybody.
 		w.socket.Close()
 	}
