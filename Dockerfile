@@ -1,5 +1,5 @@
 # A static binary in an empty image:
-#   docker build -t warren . && docker run --rm -p 8080:8080 warren serve --demo
+#   docker build -t warren . && docker run --rm -p 8080:8080 warren serve --demo --anonymous
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
