@@ -243,6 +243,7 @@ func (a *Attachment) appendMissing(dst []Frame) []Frame {
 		g = gap{reason: GapUnknownPosition, missed: unknownCount}
 	}
 	if g.missed != 0 { // 0: binding markers alone were evicted
+		s.broker.counts.gap(g.reason)
 		dst = append(dst, s.frames.gap(id, 0, g))
 	}
 	if !a.lost && r.marker.offset > a.pos {

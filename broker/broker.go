@@ -33,6 +33,7 @@ type Broker struct {
 	limits Limits
 	logger *slog.Logger
 	budget *budget
+	counts counts
 	stop   chan struct{}
 	wg     sync.WaitGroup // the reclaimer, every creation and every ending subscription
 
@@ -321,25 +322,6 @@ func (b *Broker) All() []*Subscription {
 		subs = append(subs, s)
 	}
 	return subs
-}
-
-// Stats is what the core holds, at one moment.
-type Stats struct {
-	// Owned and Shared count subscriptions.
-	Owned, Shared int
-	// LogBytes is what all logs hold, MemoryBudget what they may.
-	LogBytes, MemoryBudget int64
-}
-
-// Stats returns what the core holds now.
-func (b *Broker) Stats() Stats {
-	b.mu.Lock()
-	owned, all := len(b.byID), len(b.byStream)
-	b.mu.Unlock()
-	return Stats{
-		Owned: owned, Shared: all - owned,
-		LogBytes: b.budget.used.Load(), MemoryBudget: b.budget.limit,
-	}
 }
 
 // reclaim shrinks logs toward their fair share whenever memory is short.

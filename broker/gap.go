@@ -23,13 +23,13 @@ const (
 	GapUnknownPosition GapReason = "unknown_position"
 )
 
-// GapReasons lists every reason, in the order of the contract.
-func GapReasons() []GapReason {
-	return []GapReason{
-		GapEvicted, GapOversized, GapQueueOverflow, GapBrokerReconnected,
-		GapQueueLost, GapBindingLost, GapSubscriptionLost, GapUnknownPosition,
-	}
+var gapReasons = [...]GapReason{
+	GapEvicted, GapOversized, GapQueueOverflow, GapBrokerReconnected,
+	GapQueueLost, GapBindingLost, GapSubscriptionLost, GapUnknownPosition,
 }
+
+// GapReasons lists every reason, in the order of the contract.
+func GapReasons() []GapReason { return append([]GapReason(nil), gapReasons[:]...) }
 
 // unknownCount is the missed count of a gap whose size nobody knows; null on the wire.
 const unknownCount int64 = -1

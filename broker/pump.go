@@ -19,6 +19,7 @@ type pump struct {
 	tagged  bool
 	nGaps   uint64
 	nMsgs   uint64
+	nBytes  uint64
 }
 
 // run appends what the queue brings until the queue is closed.
@@ -94,6 +95,7 @@ func (p *pump) handle(ev Event) {
 func (p *pump) delivery(d *Delivery) {
 	p.tag, p.tagged = d.Tag, true
 	p.nMsgs++
+	p.nBytes += uint64(len(d.Body))
 	if len(d.Body) > p.sub.broker.limits.MaxMessageBytes {
 		p.gap(gap{
 			reason: GapOversized, missed: 1,
@@ -106,6 +108,7 @@ func (p *pump) delivery(d *Delivery) {
 
 func (p *pump) gap(g gap) {
 	p.nGaps++
+	p.sub.broker.counts.gap(g.reason)
 	id := p.id()
 	p.note(g.missed)
 	p.add(p.frames.gap(id, id.Offset, g))
@@ -147,8 +150,11 @@ func (p *pump) flush() {
 	}
 	now := time.Now()
 	p.sub.append(p.pending, now, p.nMsgs, p.nGaps)
+	counts := &p.sub.broker.counts
+	counts.received.Add(p.nMsgs)
+	counts.receivedBytes.Add(p.nBytes)
 	clear(p.pending)
-	p.pending, p.nMsgs, p.nGaps = p.pending[:0], 0, 0
+	p.pending, p.nMsgs, p.nBytes, p.nGaps = p.pending[:0], 0, 0, 0
 	if p.tagged {
 		p.sub.queue.Ack(p.tag)
 		p.tagged = false
@@ -160,20 +166,18 @@ func (s *Subscription) append(frames []Frame, now time.Time, messages, gaps uint
 	received := now.UnixNano()
 	s.mu.Lock()
 	s.timeline.note(now, s.log.newest)
-	before := s.log.bytes
+	before, evicted := s.log.bytes, 0
 	for _, f := range frames {
 		if f.kind == KindMessage {
 			f.received = received
 		}
-		s.evicted += uint64(s.log.append(f))
+		evicted += s.log.append(f)
 	}
 	s.received += messages
 	s.gaps += gaps
-	s.account(before)
+	s.account(before, evicted)
 	if level := s.broker.budget.levelFor(s.log.bytes); level > 0 {
-		before = s.log.bytes
-		s.evicted += uint64(s.log.shrink(int(level)))
-		s.account(before)
+		s.shrinkTo(level)
 	}
 	waiters := s.takeWaiters()
 	s.mu.Unlock()
@@ -204,19 +208,25 @@ func (s *Subscription) takeWaiters() []*Attachment {
 }
 
 // account passes a change of the log's size to the budget. s.mu is held.
-func (s *Subscription) account(before int) {
+func (s *Subscription) account(before, evicted int) {
 	delta := int64(s.log.bytes - before)
 	s.logBytes.Add(delta)
 	s.broker.budget.add(delta)
+	s.evicted += uint64(evicted)
+	s.broker.counts.evicted.Add(uint64(evicted))
 }
 
-// squeeze evicts until the log holds at most level bytes.
+// shrinkTo evicts until the log holds at most level bytes. s.mu is held.
+func (s *Subscription) shrinkTo(level int64) {
+	before := s.log.bytes
+	s.account(before, s.log.shrink(int(level)))
+}
+
+// squeeze is shrinkTo for the reclaimer.
 func (s *Subscription) squeeze(level int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.log.bytes
-	s.evicted += uint64(s.log.shrink(int(level)))
-	s.account(before)
+	s.shrinkTo(level)
 }
 
 func (s *Subscription) setRecovering(recovering bool) {

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { rabbittest.Main(m) }
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second

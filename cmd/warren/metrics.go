@@ -14,6 +14,7 @@ type metrics struct {
 	g *gateway
 
 	subscriptions, logBytes, logBudget, attachments   *prometheus.Desc
+	received, receivedBytes, evicted, gaps            *prometheus.Desc
 	streams, opened, frames, messages, bytes, flushes *prometheus.Desc
 	closes, refusals, requests                        *prometheus.Desc
 	brokerReady, brokerOverloaded, roundTrip          *prometheus.Desc
@@ -29,6 +30,10 @@ func newMetrics(g *gateway) *metrics {
 		attachments:      desc("attachments", "Attachments by transport.", "transport"),
 		logBytes:         desc("log_bytes", "Bytes that all logs hold."),
 		logBudget:        desc("log_budget_bytes", "Bytes that all logs may hold."),
+		received:         desc("messages_received_total", "Messages received from the broker."),
+		receivedBytes:    desc("received_bytes_total", "Bytes of the bodies of messages received."),
+		evicted:          desc("log_evicted_total", "Events that left a log because it was full."),
+		gaps:             desc("gaps_total", "Gap frames by reason: those of a log once, those of one reader once for that reader.", "reason"),
 		streams:          desc("streams", "Open streams by transport.", "transport"),
 		opened:           desc("streams_opened_total", "Streams opened by transport.", "transport"),
 		frames:           desc("frames_sent_total", "Frames of all types written by transport.", "transport"),
@@ -81,6 +86,12 @@ func (m *metrics) collectCore(ch chan<- prometheus.Metric) {
 	stats := m.g.core.Stats()
 	gauge(ch, m.logBytes, float64(stats.LogBytes))
 	gauge(ch, m.logBudget, float64(stats.MemoryBudget))
+	counter(ch, m.received, stats.Received)
+	counter(ch, m.receivedBytes, stats.ReceivedBytes)
+	counter(ch, m.evicted, stats.Evicted)
+	for reason, n := range stats.Gaps {
+		counter(ch, m.gaps, n, string(reason))
+	}
 }
 
 func (m *metrics) collectStreams(ch chan<- prometheus.Metric) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,8 +73,21 @@ func Binary(t testing.TB) string {
 }
 
 // Start runs `warren serve` with the arguments on free ports of loopback, waits
-// until it listens, and stops it at the end of the test.
+// until it is ready, and stops it at the end of the test.
 func Start(t testing.TB, args ...string) *Gateway {
+	t.Helper()
+	g := StartUnready(t, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	if !Eventually(ctx, func() bool { return g.Ready(ctx) }) {
+		t.Fatalf("the gateway is not ready after %v\n%s", startTimeout, g.Logs())
+	}
+	return g
+}
+
+// StartUnready is Start for a gateway whose broker need not be there: it waits
+// until the gateway listens.
+func StartUnready(t testing.TB, args ...string) *Gateway {
 	t.Helper()
 	all := []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"}
 	g := &Gateway{done: make(chan struct{})}
@@ -127,6 +141,21 @@ func (g *Gateway) read(stderr io.Reader, up chan<- struct{}) {
 			close(up)
 		}
 	}
+}
+
+// Ready asks /readyz.
+func (g *Gateway) Ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.Admin+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // PID returns the process id.

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// go test ./cmd/warren -run TestConfigurationPageIsCurrent -update writes the page.
+var update = flag.Bool("update", false, "write docs/configuration.md")
+
+// repository is where the pages are, seen from this package.
+const repository = "../.."
+
+// page reads a page of the repository.
+func page(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestConfigurationPageIsCurrent(t *testing.T) {
+	const name = "docs/configuration.md"
+	want := configurationPage(t)
+	if *update {
+		if err := os.WriteFile(filepath.Join(repository, name), []byte(want), 0o644); err != nil { //nolint:gosec // a page for all to read
+			t.Fatal(err)
+		}
+		return
+	}
+	if page(t, name) != want {
+		t.Errorf("%s is not what Config says; write it with: go test ./cmd/warren -run %s -update", name, t.Name())
+	}
+}
+
+func TestEverySettingIsDescribed(t *testing.T) {
+	cfg := defaultConfig()
+	names := reflect.TypeFor[Config]()
+	seen := map[string]bool{}
+	for i, f := range configFields(&cfg) {
+		name := names.Field(i).Name
+		if f.key == "" || f.group == "" || seen[f.key] {
+			t.Errorf("Config.%s needs a koanf key of its own and a group", name)
+		}
+		seen[f.key] = true
+		if words := strings.Fields(f.help); len(words) < 2 {
+			t.Errorf("Config.%s has no description in its help tag", name)
+		}
+		if strings.Contains(f.help, "|") {
+			t.Errorf("the description of Config.%s would break a table", name)
+		}
+	}
+}
+
+const configurationIntro = `# Configuration
+
+<!-- Written by a test of cmd/warren from its Config; do not edit. -->
+
+` + "`warren serve`" + ` takes its settings from four places. Later ones win:
+
+1. the defaults below
+2. a YAML file: ` + "`--config FILE`" + ` or ` + "`WARREN_CONFIG`" + `; a key is the flag with _ for -, as ` + "`log_frames: 4096`" + `
+3. the environment: WARREN_ and the flag in capitals with _ for -; lists are separated by commas
+4. flags; the flag of a list is repeated
+
+What is unknown or makes no sense is an error that names it, and the gateway does not start. ` + "`warren serve --print-config`" + `
+prints the settings as they would be used, in the form of the file, with the broker's password masked.
+
+Durations are written as Go does (` + "`15s`, `5m`, `1h30m`" + `), sizes in bytes, rates per second. Every bound must be above zero: there is no way to
+turn one off. ` + "`warren listen`" + ` and ` + "`warren token`" + ` are described by their ` + "`--help`" + `.
+`
+
+// configurationPage makes the page from Config.
+func configurationPage(t *testing.T) string {
+	cfg := defaultConfig()
+	var sb strings.Builder
+	sb.WriteString(configurationIntro)
+	group := ""
+	for _, f := range configFields(&cfg) {
+		if f.group != group {
+			group = f.group
+			fmt.Fprintf(&sb, "\n## %s\n\n| flag | environment | default | |\n| --- | --- | --- | --- |\n", group)
+		}
+		fmt.Fprintf(&sb, "| `--%s` | `%s` | %s | %s |\n", f.flag, f.env, defaultText(f), escapeStars(f.help))
+	}
+	sb.WriteString("\n## All of it as a file\n\nThe defaults, as `--print-config` prints them:\n\n```yaml\n")
+	if err := printConfig(&sb, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	sb.WriteString("```\n")
+	return sb.String()
+}
+
+// escapeStars keeps globs from becoming emphasis.
+func escapeStars(s string) string { return strings.ReplaceAll(s, "*", `\*`) }
+
+// defaultText writes a default for people: sizes with their unit, nothing for what is empty.
+func defaultText(f field) string {
+	switch v := f.display().(type) {
+	case []string:
+		if len(v) == 0 {
+			return ""
+		}
+		return "`" + strings.Join(v, ",") + "`"
+	case string:
+		if v == "" {
+			return ""
+		}
+		if f.value.Type() == reflect.TypeFor[time.Duration]() {
+			v = strings.TrimSuffix(v, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(v, "m0s")] // 5m0s is 5m
+		}
+		return "`" + v + "`"
+	case bool:
+		return map[bool]string{true: "on", false: "off"}[v]
+	default:
+		return fmt.Sprintf("%v%s", v, sizeText(f))
+	}
+}
+
+func sizeText(f field) string {
+	if !strings.HasSuffix(f.key, "bytes") && f.key != "memory_budget" {
+		return ""
+	}
+	return fmt.Sprintf(" (%d MiB)", f.value.Int()>>20)
+}
+
+// Links that lead to nothing.
+
+var (
+	linkPattern    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	headingPattern = regexp.MustCompile(`(?m)^#{1,6} +(.+?) *$`)
+	fencePattern   = regexp.MustCompile("(?ms)^```.*?^```")
+	codePattern    = regexp.MustCompile("`[^`\n]*`")
+)
+
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	for _, name := range pages(t) {
+		text := fencePattern.ReplaceAllString(page(t, name), "")
+		for _, match := range linkPattern.FindAllStringSubmatch(codePattern.ReplaceAllString(text, ""), -1) {
+			if err := checkLink(t, name, match[1]); err != nil {
+				t.Errorf("%s: link to %s: %v", name, match[1], err)
+			}
+		}
+	}
+}
+
+// pages lists README.md and every page under docs, as paths of the repository.
+func pages(t *testing.T) []string {
+	t.Helper()
+	names := []string{"README.md"}
+	err := fs.WalkDir(os.DirFS(repository), "docs", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			names = append(names, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func checkLink(t *testing.T, from, target string) error {
+	if strings.HasPrefix(target, "https://") || strings.HasPrefix(target, "http://") {
+		return nil // the network is nothing to depend on
+	}
+	path, anchor, _ := strings.Cut(target, "#")
+	name := from
+	if path != "" {
+		name = filepath.Join(filepath.Dir(from), path)
+	}
+	if _, err := os.Stat(filepath.Join(repository, name)); err != nil {
+		return err
+	}
+	if anchor != "" && !slices.Contains(anchors(page(t, name)), anchor) {
+		return fmt.Errorf("%s has no heading of that name", name)
+	}
+	return nil
+}
+
+// anchors lists the fragments that GitHub gives the headings of a page.
+func anchors(text string) []string {
+	var out []string
+	for _, match := range headingPattern.FindAllStringSubmatch(fencePattern.ReplaceAllString(text, ""), -1) {
+		out = append(out, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1]))
+	}
+	return out
+}
