@@ -35,7 +35,7 @@ func TestConfigurationPageIsCurrent(t *testing.T) {
 	const name = "docs/configuration.md"
 	want := configurationPage(t)
 	if *update {
-		if err := os.WriteFile(filepath.Join(repository, name), []byte(want), 0o644); err != nil { //nolint:gosec // a page for all to read
+		if err := os.WriteFile(filepath.Join(repository, name), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -84,6 +84,7 @@ turn one off. ` + "`warren listen`" + ` and ` + "`warren token`" + ` are describ
 
 // configurationPage makes the page from Config.
 func configurationPage(t *testing.T) string {
+	t.Helper()
 	cfg := defaultConfig()
 	var sb strings.Builder
 	sb.WriteString(configurationIntro)
@@ -173,6 +174,7 @@ func pages(t *testing.T) []string {
 }
 
 func checkLink(t *testing.T, from, target string) error {
+	t.Helper()
 	if strings.HasPrefix(target, "https://") || strings.HasPrefix(target, "http://") {
 		return nil // the network is nothing to depend on
 	}

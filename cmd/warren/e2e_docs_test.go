@@ -153,7 +153,7 @@ func (g *madeGateway) runBlock(t *testing.T, path string, b shellBlock) string {
 	// The pages name the addresses that make run has; this one is elsewhere.
 	host, admin := strings.TrimPrefix(g.url, "http://127.0.0.1"), strings.TrimPrefix(g.admin, "http://127.0.0.1")
 	text := strings.NewReplacer("localhost:8080", "localhost"+host, "localhost:9090", "localhost"+admin).Replace(b.text)
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", text) //nolint:gosec // the block is the thing under test
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", text)
 	cmd.Dir = repository
 	cmd.Env = append(plainEnv(), "PATH="+path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -169,13 +169,18 @@ func (g *madeGateway) runBlock(t *testing.T, path string, b shellBlock) string {
 // curlShim stands before curl: a stream, which a reader would end with Ctrl-C, ends
 // after its first message, and an answer of 400 or more is a failure.
 const curlShim = `#!/bin/bash
-case " $* " in
-*" -N "*)
-	%[1]q --silent --show-error --max-time 45 "$@" |
-		awk '{ print; fflush() } /^data: \{"type":"message"/ { found = 1; exit } END { exit !found }'
-	exit "${PIPESTATUS[1]}" ;;
-esac
-exec %[1]q --fail-with-body --show-error --max-time 20 "$@"
+if [[ " $* " != *" -N "* ]]; then
+	exec %[1]q --fail-with-body --show-error --max-time 20 "$@"
+fi
+exec 3< <(exec %[1]q --silent --show-error --max-time 45 "$@")
+while IFS= read -r line <&3; do
+	printf '%%s\n' "$line"
+	if [[ $line == 'data: {"type":"message"'* ]]; then
+		kill "$!"
+		exit 0
+	fi
+done
+exit 1
 `
 
 // shimPath returns a PATH on which curl is curlShim.
@@ -186,7 +191,7 @@ func shimPath(t *testing.T) string {
 		t.Fatal("the pages use curl: ", err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "curl"), fmt.Appendf(nil, curlShim, curl), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "curl"), fmt.Appendf(nil, curlShim, curl), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir + string(os.PathListSeparator) + os.Getenv("PATH")
