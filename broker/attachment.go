@@ -68,7 +68,7 @@ const (
 )
 
 // End is the error with which Next tells that an attachment is over.
-type End struct{ Reason EndReason }
+type End struct{ Reason EndReason } //nolint:errname // the end of a stream is an answer first, and an error by form
 
 // Error implements error.
 func (e *End) Error() string { return "the stream has ended: " + string(e.Reason) }
@@ -130,7 +130,7 @@ func (a *Attachment) from(start Start) uint64 {
 			from = FromLatest
 		}
 	}
-	switch from {
+	switch from { //nolint:exhaustive // the others are FromLatest
 	case FromEarliest:
 		return r.first - 1
 	case FromUnread:

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +31,9 @@ func (m *logModel) between(after, upTo uint64) int64 {
 func (m *logModel) first(maxFrames, maxBytes int) uint64 {
 	n, bytes := 0, 0
 	first := uint64(len(m.costs)) + 1
-	for i := len(m.costs) - 1; i >= 0; i-- {
+	for i, cost := range slices.Backward(m.costs) {
 		n++
-		bytes += m.costs[i]
+		bytes += cost
 		if n > 1 && (n > maxFrames || bytes > maxBytes) {
 			break
 		}

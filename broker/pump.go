@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -284,7 +285,7 @@ func (s *Subscription) dismantle() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.queue.Close(ctx); err != nil {
-		s.broker.logger.Warn("queue not deleted in time", "stream", s.stream, "error", err)
+		s.broker.logger.Warn("queue not deleted in time", slog.String("stream", s.stream), slog.Any("error", err))
 	}
 	<-s.pumpDone
 	s.mu.Lock()

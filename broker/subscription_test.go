@@ -15,30 +15,30 @@ import (
 func TestLingerStartsWithCreationAndWithTheLastDetach(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		s := w.create("e")
-		time.Sleep(59 * time.Second)
+		pass(59 * time.Second)
 		a := w.attach(s, broker.Start{})
 		if !s.Snapshot().Expires.IsZero() {
 			t.Error("an attached subscription has a time to end")
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		a.Close()
 		if want := time.Now().Add(time.Minute); !s.Snapshot().Expires.Equal(want) {
 			t.Errorf("ends at %v, want %v", s.Snapshot().Expires, want)
 		}
-		time.Sleep(59 * time.Second)
+		pass(59 * time.Second)
 		s.SetLinger(2 * time.Minute)
-		time.Sleep(59 * time.Second)
+		pass(59 * time.Second)
 		if _, ok := w.broker.Get(s.ID()); !ok {
 			t.Fatal("ended too early")
 		}
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		<-s.Done()
 		if _, ok := w.broker.Get(s.ID()); ok || !w.queue(s).Closed() {
 			t.Error("still there after its linger")
 		}
 		_, err := s.Attach(broker.AttachSpec{})
-		w.wantCode(err, broker.CodeSubscriptionNotFound)
-		w.wantCode(s.Bind(t.Context(), w.bindings("f")), broker.CodeSubscriptionNotFound)
+		w.fails(err, broker.CodeSubscriptionNotFound)
+		w.fails(s.Bind(t.Context(), w.bindings("f")), broker.CodeSubscriptionNotFound)
 	})
 }
 
@@ -50,9 +50,9 @@ func TestOwnersTokenEndsTheSubscription(t *testing.T) {
 		}
 		a := w.attach(s, broker.Start{})
 		s.SetExpires(time.Now().Add(2 * time.Hour))
-		time.Sleep(time.Hour + time.Minute)
+		pass(time.Hour + time.Minute)
 		w.want(a, "ready(.0)")
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		w.want(a, "END subscription_expired")
 	})
 }
@@ -97,7 +97,7 @@ func TestBindMarksTheStreamAndUndoesNothingOfOthers(t *testing.T) {
 		if err := s.UnbindID(t.Context(), w.bindings("c")[0].ID()); err != nil {
 			t.Fatal(err)
 		}
-		w.wantCode(s.UnbindID(t.Context(), "nope"), broker.CodeBindingNotFound)
+		w.fails(s.UnbindID(t.Context(), "nope"), broker.CodeBindingNotFound)
 		if err := s.Unbind(t.Context(), w.bindings("b", "zz")); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestReplaceThatCannotUnbindTakesBackWhatItBound(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		s := w.create("a")
 		w.fake.Fail(brokertest.OpUnbind, broker.Errorf(broker.CodeBrokerUnavailable, "gone"))
-		w.wantCode(s.Replace(t.Context(), w.bindings("b")), broker.CodeBrokerUnavailable)
+		w.fails(s.Replace(t.Context(), w.bindings("b")), broker.CodeBrokerUnavailable)
 		if got := w.queue(s).Bindings(); len(got) != 1 || got[0].Exchange() != "a" {
 			t.Errorf("bound: %+v", got)
 		}
@@ -127,19 +127,19 @@ func TestCapsOfTheCore(t *testing.T) {
 			t.Errorf("limit %q", e.Limit)
 		}
 		_, err := w.broker.Create(t.Context(), broker.Spec{Bindings: w.bindings("a", "b", "c")})
-		w.wantCode(err, broker.CodeInvalidRequest)
+		w.fails(err, broker.CodeInvalidRequest)
 		w.attach(s, broker.Start{})
 		_, err = s.Attach(broker.AttachSpec{})
-		w.wantCode(err, broker.CodeLimitReached)
+		w.fails(err, broker.CodeLimitReached)
 		shared := w.share("a")
 		w.attach(shared, broker.Start{})
 		w.attach(shared, broker.Start{})
 		_, err = w.broker.Create(t.Context(), broker.Spec{})
-		w.wantCode(err, broker.CodeOverCapacity)
+		w.fails(err, broker.CodeOverCapacity)
 		s.End(broker.EndDeleted)
 		<-s.Done()
 		w.create("a")
-		w.wantCode(shared.Bind(t.Context(), nil), broker.CodeSharedSubscription)
+		w.fails(shared.Bind(t.Context(), nil), broker.CodeSharedSubscription)
 	})
 }
 
@@ -234,9 +234,9 @@ func TestOverflowSaysAfterWhichEventSomethingIsMissing(t *testing.T) {
 		s := w.create("a")
 		a := w.attach(s, broker.Start{})
 		w.deliver(s, 2)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		before := time.Now()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		w.deliver(s, 2)
 		w.queue(s).Overflow(7, before)
 		w.queue(s).Overflow(-1, time.Now().Add(-time.Hour))
@@ -283,11 +283,11 @@ func TestCloseWaitsForCreationsUnderWay(t *testing.T) {
 			t.Error("Close returned while a queue was being made")
 		}
 		release()
-		w.wantCode(<-failed, broker.CodeShuttingDown)
+		w.fails(<-failed, broker.CodeShuttingDown)
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
 		_, err := w.broker.Create(t.Context(), broker.Spec{})
-		w.wantCode(err, broker.CodeShuttingDown)
+		w.fails(err, broker.CodeShuttingDown)
 	})
 }

@@ -1,6 +1,9 @@
 package broker
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // timeline remembers, a second apart, how far a log had come, so that a loss
 // known by its time becomes a range of positions. It is guarded by the
@@ -43,9 +46,9 @@ func (t *timeline) before(at time.Time, newest uint64) uint64 {
 	if at.After(t.touched) {
 		return newest
 	}
-	for i := len(t.samples) - 1; i >= 0; i-- {
-		if at.After(t.samples[i].after) {
-			return t.samples[i].offset
+	for _, s := range slices.Backward(t.samples) {
+		if at.After(s.after) {
+			return s.offset
 		}
 	}
 	return 0

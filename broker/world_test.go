@@ -145,7 +145,7 @@ func (w *world) word(a *broker.Attachment, f broker.Frame) string {
 		w.t.Fatalf("%v: %s", err, f.JSON())
 	}
 	id := strings.TrimPrefix(v.ID, a.Subscription().Stream())
-	switch f.Kind() {
+	switch f.Kind() { //nolint:exhaustive // the others are written as their type and scope
 	case broker.KindMessage:
 		return fmt.Sprint(v.Payload)
 	case broker.KindGap:
@@ -183,12 +183,23 @@ func (w *world) want(a *broker.Attachment, want string) {
 	}
 }
 
+// fails is wantCode for who does not look at the error itself.
+func (w *world) fails(err error, code broker.Code) {
+	w.t.Helper()
+	_ = w.wantCode(err, code)
+}
+
 func (w *world) wantCode(err error, code broker.Code) *broker.Error {
 	w.t.Helper()
 	if broker.CodeOf(err) != code {
 		w.t.Fatalf("error is %v, want %s", err, code)
 	}
 	return broker.AsError(err)
+}
+
+// pass lets time go by.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // virtual: every test here runs in a synctest bubble
 }
 
 func at(s *broker.Subscription, offset uint64) broker.Start {
@@ -208,8 +219,7 @@ func wokenWithin(a *broker.Attachment, d time.Duration) bool {
 }
 
 func reasonOf(err error) string {
-	var end *broker.End
-	if errors.As(err, &end) {
+	if end, ok := errors.AsType[*broker.End](err); ok {
 		return string(end.Reason)
 	}
 	return err.Error()

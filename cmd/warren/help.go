@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -33,7 +34,7 @@ over the environment, the environment over the file, the file over the defaults.
 			fmt.Fprintf(w, "\n%s\n", group)
 		}
 		value := fmt.Sprint(f.display())
-		if list, ok := f.value.Interface().([]string); ok {
+		if list, ok := reflect.TypeAssert[[]string](f.value); ok {
 			value = strings.Join(list, ",")
 		}
 		if value == "" || value == "false" {

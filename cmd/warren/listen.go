@@ -140,11 +140,10 @@ var errEnough = errors.New("enough messages")
 func (l *listener) run(ctx context.Context) error {
 	for {
 		err := l.attempt(ctx)
-		var final *refusal
-		switch {
-		case errors.Is(err, errEnough), ctx.Err() != nil:
-			return nil
-		case errors.As(err, &final):
+		if errors.Is(err, errEnough) || ctx.Err() != nil {
+			return nil //nolint:nilerr // enough, or interrupted: both are what was asked for
+		}
+		if final, ok := errors.AsType[*refusal](err); ok {
 			return fmt.Errorf("refused: %w", final)
 		}
 		wait := l.pause()
@@ -245,10 +244,10 @@ func (l *listener) take(frame []byte) error {
 func (l *listener) pause() time.Duration {
 	if b := l.bye; b != nil && b.RetryMS > 0 {
 		wait := time.Duration(b.RetryMS) * time.Millisecond
-		return wait + rand.N(wait/4+1)
+		return wait + rand.N(wait/4+1) //nolint:gosec // jitter
 	}
 	bound := minRetry << min(l.attempts, 10)
-	return minRetry/2 + rand.N(min(bound, maxRetry))
+	return minRetry/2 + rand.N(min(bound, maxRetry)) //nolint:gosec // jitter
 }
 
 func (l *listener) say(format string, args ...any) {

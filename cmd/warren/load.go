@@ -135,7 +135,7 @@ func envValues(cfg *Config, env []string) (map[string]any, error) {
 			errs = append(errs, fmt.Errorf("unknown environment variable %s (see warren serve --help)", name))
 			continue
 		}
-		if _, list := fields[i].value.Interface().([]string); list {
+		if _, list := reflect.TypeAssert[[]string](fields[i].value); list {
 			values[fields[i].key] = splitList(value)
 			continue
 		}

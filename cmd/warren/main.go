@@ -30,8 +30,7 @@ func main() {
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return
 	}
-	var exit *exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		fmt.Fprintln(os.Stderr, "warren:", exit.err)
 		os.Exit(exit.code)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -110,9 +111,7 @@ func openSSE(t *testing.T, url string, header http.Header) *frameReader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	transport := &http.Transport{}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -147,7 +146,7 @@ func openSSE(t *testing.T, url string, header http.Header) *frameReader {
 func openWS(t *testing.T, url string) (*frameReader, *websocket.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	conn, _, err := websocket.Dial(ctx, url, nil) //nolint:bodyclose // the library closes it
+	conn, _, err := websocket.Dial(ctx, url, nil)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

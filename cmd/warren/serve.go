@@ -228,7 +228,7 @@ func (g *gateway) serveHTTP() error {
 // stop ends the gateway in the order in which nobody is surprised: readiness
 // fails first, streams are told and given time, then what feeds them goes.
 func (g *gateway) stop(ctx context.Context) error {
-	g.logger.Info("stopping", "drain", g.cfg.Drain.String())
+	g.logger.Info("stopping", slog.Duration("drain", g.cfg.Drain))
 	g.api.Drain()
 	g.streams.Drain(ctx)
 	return g.close(ctx)
@@ -275,11 +275,12 @@ func lookupEnv(env []string, name string) string {
 // announce says what to open and what to curl.
 func (g *gateway) announce(p process) {
 	base := g.baseURL()
-	attrs := []any{"url", base, "broker", maskURL(g.cfg.Broker), "version", version}
+	admin := ""
 	if g.admin != nil {
-		attrs = append(attrs, "admin", g.admin.url())
+		admin = g.admin.url()
 	}
-	g.logger.Info("listening", attrs...)
+	g.logger.Info("listening", slog.String("url", base), slog.String("broker", maskURL(g.cfg.Broker)),
+		slog.String("version", version), slog.String("admin", admin))
 	exchange := "amq.topic"
 	if g.cfg.Demo {
 		exchange = "builds"

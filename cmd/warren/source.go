@@ -36,7 +36,7 @@ func newSource(ctx context.Context, cfg *Config, logger *slog.Logger) (source, e
 		go func() { // close stops it and waits
 			defer close(s.demoDone)
 			if err := memory.Demo(ctx, m, memory.DemoOptions{}); err != nil && !errors.Is(err, context.Canceled) {
-				logger.Error("demo traffic ended", "error", err)
+				logger.Error("demo traffic ended", slog.Any("error", err))
 			}
 		}()
 	}
@@ -99,5 +99,5 @@ func (s *source) close(ctx context.Context) error {
 	if s.Source == nil {
 		return nil
 	}
-	return s.Source.Close(ctx)
+	return s.Close(ctx)
 }

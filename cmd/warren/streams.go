@@ -19,9 +19,10 @@ const maxFrame = 64 << 20
 
 // webSocket reads one WebSocket until it ends.
 func (l *listener) webSocket(ctx context.Context, take func([]byte) error) error {
-	conn, resp, err := websocket.Dial(ctx, l.target("/v1/ws"), &websocket.DialOptions{
-		HTTPHeader: l.header(), Subprotocols: []string{"warren.v1"},
-	})
+	conn, resp, err := websocket.Dial(ctx, //nolint:bodyclose // the library closes it; problemOf reads what it kept
+		l.target("/v1/ws"), &websocket.DialOptions{
+			HTTPHeader: l.header(), Subprotocols: []string{"warren.v1"},
+		})
 	if err != nil {
 		if resp != nil && resp.StatusCode >= 400 && resp.StatusCode < 500 {
 			return problemOf(resp)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,15 +55,15 @@ func (c *certificate) load() error {
 }
 
 func (c *certificate) stampOf() (string, error) {
-	var stamp string
+	var stamp strings.Builder
 	for _, name := range []string{c.certFile, c.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
 			return "", fmt.Errorf("--tls-cert and --tls-key: %w", err)
 		}
-		stamp += fmt.Sprintf("%d %d ", info.ModTime().UnixNano(), info.Size())
+		fmt.Fprintf(&stamp, "%d %d ", info.ModTime().UnixNano(), info.Size())
 	}
-	return stamp, nil
+	return stamp.String(), nil
 }
 
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -77,7 +78,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	if err := c.load(); err != nil {
 		// Half-written files are read again at the next look; the old pair serves meanwhile.
-		c.logger.Warn("certificate not reloaded", "error", err)
+		c.logger.Warn("certificate not reloaded", slog.Any("error", err))
 		return c.current, nil
 	}
 	c.logger.Info("certificate reloaded")

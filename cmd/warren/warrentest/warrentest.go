@@ -55,7 +55,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "warren")
-	cmd := exec.Command("go", "build", "-o", name, "github.com/warren-gateway/warren/cmd/warren") //nolint:noctx // bounded by the test's own time
+	cmd := exec.Command("go", "build", "-o", name, "github.com/warren-gateway/warren/cmd/warren")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the binary: %w\n%s", err, out)
 	}
@@ -89,9 +89,9 @@ func Start(t testing.TB, args ...string) *Gateway {
 // until the gateway listens.
 func StartUnready(t testing.TB, args ...string) *Gateway {
 	t.Helper()
-	all := []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"}
+	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"}, args...)
 	g := &Gateway{done: make(chan struct{})}
-	g.cmd = exec.Command(Binary(t), append(all, args...)...) //nolint:gosec,noctx // our own binary, ended by Stop or Kill
+	g.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), Binary(t), all...)
 	g.cmd.Stdout = io.Discard
 	stderr, err := g.cmd.StderrPipe()
 	if err != nil {
