@@ -208,7 +208,9 @@ func (g *gateway) do(method, path, body string, header ...string) answer {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, read}
+	a := answer{resp.StatusCode, resp.Header, read}
+	asSpecified(g.t, r, a)
+	return a
 }
 
 // subscription is what tests look at in a subscription.

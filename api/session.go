@@ -14,10 +14,6 @@ import (
 	"github.com/warren-gateway/warren/transport"
 )
 
-// endForbidden ends the stream of a caller whose token does not grant what was
-// bound since it attached.
-const endForbidden = broker.EndReason(transport.ReasonForbiddenBinding)
-
 // session is the caller behind one stream: its place among the counted, its
 // token's expiry, and what it may ask for over WebSocket.
 type session struct {
@@ -243,7 +239,7 @@ func (g *guests) expel(a *API, sub *broker.Subscription, bindings []broker.Bindi
 	g.mu.Unlock()
 	for _, s := range sessions {
 		if a.mayListen(s.current(), bindings) != nil {
-			s.attachment.End(endForbidden)
+			s.attachment.End(broker.EndForbidden)
 		}
 	}
 }

@@ -274,15 +274,6 @@ func (a *API) attachNew(ctx context.Context, c caller, t broker.Transport, w wan
 		sub.End(broker.EndDeleted)
 		return nil, err
 	}
-	slot.Yields(func() bool { return endUnattached(sub) })
+	slot.Yields(func() bool { return sub.EndIfUnattached(broker.EndExpired) })
 	return att, nil
-}
-
-// endUnattached ends the subscription if nobody is attached.
-func endUnattached(sub *broker.Subscription) bool {
-	if snap := sub.Snapshot(); snap.SSE+snap.WS > 0 {
-		return false
-	}
-	sub.End(broker.EndExpired)
-	return true
 }

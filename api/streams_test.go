@@ -169,7 +169,12 @@ func TestSocketBindsUnbindsAndIsRefused(t *testing.T) {
 		t.Errorf("ok %v", f)
 	}
 	g.publish("1")
-	s.expect("message")
+	message := s.expect("message")
+	_ = s.conn.CloseNow() // the position alone brings it back, with what it had bound
+	s = g.socket("/v1/ws?after=" + message["id"].(string))
+	if back := s.expect("ready"); back["subscription"] != ready["subscription"] || back["resumed"] != true || len(back["bindings"].([]any)) != 1 {
+		t.Errorf("came back to %v", back)
+	}
 	s.send(`{"type":"unbind","bindings":[{"exchange":"orders","routing_key":"a"}]}`)
 	s.expect("bindings")
 	s.expect("ok")
