@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -14,47 +15,57 @@ import (
 // connection; arguments of clients come in bodies of at most 64 KiB.
 const maxArgumentBytes = 96 << 10
 
-// checkArguments refuses what amqp091-go would answer by closing the connection.
+// checkArguments refuses what costs the connection: amqp091-go gives up on long names, RabbitMQ's parser on numbers that are none.
 func checkArguments(t broker.Table) *broker.Error {
-	size, ok := argumentSize(t)
-	switch {
-	case !ok:
-		return broker.Errorf(broker.CodeInvalidRequest, "the name of an argument is longer than 255 bytes").WithField("arguments")
-	case size > maxArgumentBytes:
-		return broker.Errorf(broker.CodeInvalidRequest, "the arguments are too large").WithField("arguments")
+	size, problem := argumentSize(t)
+	if problem == "" && size > maxArgumentBytes {
+		problem = "the arguments are too large"
+	}
+	if problem != "" {
+		return broker.Errorf(broker.CodeInvalidRequest, problem).WithField("arguments")
 	}
 	return nil
 }
 
-// argumentSize returns at least the size of a value on the wire; ok is false when a name is too long.
-func argumentSize(v any) (size int, ok bool) {
+// argumentSize returns at least the size of a value on the wire, and what is wrong with it.
+func argumentSize(v any) (size int, problem string) {
 	switch v := v.(type) {
 	case string:
-		return len(v) + 5, true
+		return len(v) + 5, ""
 	case []byte:
-		return len(v) + 5, true
+		return len(v) + 5, ""
+	case float32:
+		return argumentSize(float64(v))
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			problem = "an argument is not a finite number"
+		}
+		return 9, problem
 	case broker.Table:
 		size = 5
 		for name, e := range v {
-			n, ok := argumentSize(e)
-			if !ok || len(name) > broker.MaxShortString {
-				return 0, false
+			n, problem := argumentSize(e)
+			if len(name) > broker.MaxShortString {
+				problem = "the name of an argument is longer than 255 bytes"
+			}
+			if problem != "" {
+				return 0, problem
 			}
 			size += 1 + len(name) + n
 		}
-		return size, true
+		return size, ""
 	case []any:
 		size = 5
 		for _, e := range v {
-			n, ok := argumentSize(e)
-			if !ok {
-				return 0, false
+			n, problem := argumentSize(e)
+			if problem != "" {
+				return 0, problem
 			}
 			size += n
 		}
-		return size, true
+		return size, ""
 	default:
-		return 9, true
+		return 9, ""
 	}
 }
 

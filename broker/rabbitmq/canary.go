@@ -25,6 +25,7 @@ type canary struct {
 	blocked   bool
 	sent      time.Time // of the message whose confirm is awaited; zero: none
 	roundTrip time.Duration
+	confirmed time.Time // when the last message was sent that was confirmed
 }
 
 func (c *canary) init(s *Source) {
@@ -41,9 +42,13 @@ func (c *canary) run() {
 			return
 		}
 		c.mu.Lock()
+		level := slog.LevelDebug // The connections that own queues say the same.
+		if c.up {
+			level = slog.LevelWarn
+		}
 		c.up, c.blocked, c.sent, c.failed = false, false, time.Time{}, err
 		c.mu.Unlock()
-		c.src.log.Warn("the canary's connection to the broker was lost", slog.Any("error", err))
+		c.src.log.LogAttrs(c.src.life, level, "the canary has no connection to the broker", slog.Any("error", err))
 		if time.Since(begun) > c.src.opts.CanaryInterval {
 			attempt = 0
 		}
@@ -92,7 +97,7 @@ func (c *canary) sing() error {
 			if !confirm.Acked() {
 				c.refused()
 			}
-			c.confirmed()
+			c.confirm()
 			confirm = nil
 		case b, ok := <-blocked:
 			if ok {
@@ -155,11 +160,18 @@ func (c *canary) sentAt(messageID string) (time.Time, bool) {
 	return time.Unix(0, n), err == nil
 }
 
-func (c *canary) confirmed() {
+func (c *canary) confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.roundTrip = time.Since(c.sent)
-	c.sent = time.Time{}
+	c.confirmed, c.sent = c.sent, time.Time{}
+}
+
+// lastConfirmed is when the last message was sent that the broker has routed.
+func (c *canary) lastConfirmed() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.confirmed
 }
 
 func (c *canary) refused() {

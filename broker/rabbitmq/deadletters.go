@@ -29,6 +29,11 @@ const (
 	// markersKept bounds the memory of markers.
 	markersKept = 64
 
+	// deafAfter is how many intervals of the canary a connection may lag behind what was confirmed, when nothing has come for
+	// silentTicks.
+	deafAfter   = 3
+	silentTicks = 10
+
 	canaryKey = "canary"
 )
 
@@ -40,10 +45,12 @@ type deadLetters struct {
 	conn    *conn
 	queue   string // random: a publisher who knew it could make the broker see a cycle
 	since   time.Time
+	ch      *amqp.Channel
 	letters <-chan amqp.Delivery
 	signals <-chan amqp.Delivery
 	markers []marker // in the order of their arrival; only run uses it
 	bursts  map[*queue]struct{}
+	silent  int // ticks since something arrived
 }
 
 // marker is a message of the canary.
@@ -67,6 +74,7 @@ func (d *deadLetters) prepare() error {
 	if err != nil {
 		return err
 	}
+	d.ch = ch
 	exchange := d.conn.src.exchange
 	if err := declareExchange(ch, exchange); err != nil {
 		return err
@@ -146,8 +154,24 @@ func (d *deadLetters) run() {
 					delete(d.bursts, q)
 				}
 			}
+			if d.silent++; d.deaf() {
+				_ = d.ch.Close() // letters and signals end, which begins again
+			}
 		}
 	}
+}
+
+// deaf reports whether markers that the broker has routed do not arrive: somebody has deleted the gateway's exchange or a
+// binding to it, and dead letters do not arrive either.
+func (d *deadLetters) deaf() bool {
+	if d.silent < silentTicks || d.ch.IsClosed() {
+		return false // markers may still be behind what comes
+	}
+	last := d.since
+	if n := len(d.markers); n > 0 {
+		last = later(last, d.markers[n-1].sent)
+	}
+	return d.conn.src.canary.lastConfirmed().Sub(last) > deafAfter*d.conn.src.opts.CanaryInterval
 }
 
 // again consumes anew when the channel or one of the queues was lost and the connection was not; what came meanwhile is lost.
@@ -167,6 +191,7 @@ func (d *deadLetters) again() bool {
 }
 
 func (d *deadLetters) letter(l *amqp.Delivery) {
+	d.silent = 0
 	if l.RoutingKey == canaryKey {
 		if sent, ok := d.conn.src.canary.sentAt(l.MessageId); ok {
 			d.markers = append(d.markers, marker{sent: sent, arrived: time.Now()})

@@ -247,7 +247,9 @@ func (p *prober) close() {
 
 // gone tells the users of an exchange that it was deleted.
 func (x *exchanges) gone(name string) {
-	x.setMissing(name, true)
+	if !x.setMissing(name, true) {
+		return
+	}
 	for _, q := range x.users(name) {
 		q.exchangeGone(name)
 	}

@@ -65,6 +65,7 @@ func New(opts Options) (*Source, error) {
 	s.pool.connect()
 	s.tasks.Go(s.canary.run)
 	s.tasks.Go(s.exchanges.watch)
+	s.tasks.Go(s.exchanges.listen)
 	return s, nil
 }
 

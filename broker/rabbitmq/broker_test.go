@@ -1,0 +1,352 @@
+package rabbitmq
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+)
+
+func TestExchangeEventsTellAtOnce(t *testing.T) {
+	url := rabbittest.Private(t).URL() // the plugin publishes in the default virtual host
+	pub := newPublisher(t, url)
+	name := "told-" + t.Name()
+	pub.declare(name, "fanout")
+	var log bytes.Buffer
+	s := newSource(t, url, func(o *Options) {
+		o.ProbeInterval = time.Hour
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	b := binding(t, name, "k")
+	q := open(t, s, b)
+	eventually(t, "the source listens", func() bool {
+		return strings.Contains(strings.Join(privateQueues(t), " "), ".events.")
+	})
+	for range 3 {
+		pub.remove(name)
+		pub.declare(name, "fanout") // before any probe could see that it was gone
+		wantIDs(t, next[*broker.BindingsLost](t, q).IDs, b)
+		wantIDs(t, next[*broker.BindingsBack](t, q).IDs, b)
+		pub.text(name, "", "back")
+		if got := body(t, q); got != "back" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if typ, ok := s.ExchangeType(name); typ != "fanout" || !ok {
+		t.Errorf("type is %q, %v", typ, ok)
+	}
+	pub.remove(name)
+}
+
+func privateQueues(t *testing.T) []string {
+	t.Helper()
+	out, err := rabbittest.Private(t).Ctl(contextOf(t), "-q", "list_queues", "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(out)
+}
+
+// restricted makes an account that may do in a virtual host what the gateway needs, and read one kind of exchange.
+func restricted(t *testing.T, url, read string) string {
+	t.Helper()
+	vhost := vhostOf(t, url)
+	user := "u" + vhost
+	rabbittest.Ctl(t, "-q", "add_user", user, "secret")
+	rabbittest.Ctl(t, "-q", "set_permissions", "-p", vhost, user, `^warren\.`, `^warren\.`, read)
+	return strings.Replace(url, "guest:guest", user+":secret", 1)
+}
+
+func TestLeastPermissionsSuffice(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("open", "topic")
+	pub.declare("secret", "topic")
+	s := newSource(t, restricted(t, url, `^(warren\..*|open)$`), func(o *Options) { o.QueueMaxLength, o.Prefetch = 10, 5 })
+	allowed, refused := binding(t, "open", "#"), binding(t, "secret", "#")
+	q := open(t, s, allowed)
+
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{allowed, refused}})
+	wantCode(t, err, broker.CodeForbiddenBinding, 1)
+	err = q.Bind(t.Context(), []broker.Binding{binding(t, "open", "x"), refused})
+	wantCode(t, err, broker.CodeForbiddenBinding, 1)
+	if detail := broker.AsError(err).Detail; strings.Contains(detail, "ACCESS") || strings.Contains(detail, "vhost") || strings.Contains(detail, "warren.") {
+		t.Errorf("detail %q tells of the inside", detail)
+	}
+	pub.flood("open", "k", 99, nil)
+	for range 5 {
+		next[*broker.Delivery](t, q)
+	}
+	if e := next[*broker.Overflow](t, q); e.Missed != 99+1-5-10 {
+		t.Errorf("missed is %d", e.Missed)
+	}
+	if h := s.Health(); !h.Ready || h.Overloaded {
+		t.Errorf("health is %+v", h)
+	}
+}
+
+func TestBindingThatIsNoLongerAllowedIsMissingAfterALoss(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("open", "topic")
+	pub.declare("secret", "topic")
+	mine := restricted(t, url, `.*`)
+	s := newSource(t, mine)
+	allowed, refused := binding(t, "open", "#"), binding(t, "secret", "#")
+	q := open(t, s, allowed, refused)
+	vhost := vhostOf(t, url)
+	rabbittest.Ctl(t, "-q", "set_permissions", "-p", vhost, "u"+vhost, `^warren\.`, `^warren\.`, `^(warren\..*|open)$`)
+	closeConnections(t, url)
+	recovered(t, q, broker.GapBrokerReconnected, refused)
+	pub = newPublisher(t, url)
+	pub.text("open", "k", "on")
+	if got := body(t, q); got != "on" {
+		t.Errorf("got %q", got)
+	}
+	rabbittest.Ctl(t, "-q", "set_permissions", "-p", vhost, "u"+vhost, `^warren\.`, `^warren\.`, `.*`)
+	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, refused)
+}
+
+func TestQueueLimitOfTheVirtualHostIsOverCapacity(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url)
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, url), `{"max-queues": 4}`)
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "#")}})
+	wantCode(t, err, broker.CodeOverCapacity, -1)
+	newPublisher(t, url).text("amq.topic", "k", "on")
+	if got := body(t, q); got != "on" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestConnectionLimitOfTheVirtualHostKeepsWhatThereIs(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url+"?channel_max=26") // 2 places on each connection
+	open(t, s)
+	open(t, s)
+	eventually(t, "the canary is up", func() bool { return s.Stats().CanaryUp })
+	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, url), `{"max-connections": 2}`)
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	wantCode(t, err, broker.CodeOverCapacity, -1)
+	if h := s.Health(); !h.Ready {
+		t.Errorf("health is %+v", h)
+	}
+}
+
+func TestConnectionsAreOpenedAsNeededAndClosedWhenIdle(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url+"?channel_max=28", func(o *Options) { // 4 places on each connection
+		o.IdleTimeout = 100 * time.Millisecond
+		o.Node = "here"
+	})
+	var queues []broker.Queue
+	for range 10 {
+		queues = append(queues, open(t, s, binding(t, "amq.topic", "k")))
+	}
+	if n := s.Stats().Connections; n != 3 {
+		t.Errorf("%d connections", n)
+	}
+	names := connectionNames(t, url)
+	for _, want := range []string{"warren here consumers 1", "warren here consumers 2", "warren here consumers 3", "warren here canary"} {
+		if !strings.Contains(names, want) {
+			t.Errorf("connection %q is not in %s", want, names)
+		}
+	}
+	pub := newPublisher(t, url)
+	pub.text("amq.topic", "k", "all")
+	for _, q := range queues {
+		if got := body(t, q); got != "all" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	for _, q := range queues[1:] {
+		closeQueue(t, q)
+	}
+	eventually(t, "idle connections are closed", func() bool { return s.Stats().Connections == 1 })
+	pub.text("amq.topic", "k", "one")
+	if got := body(t, queues[0]); got != "one" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url)
+	q := open(t, s, binding(t, "amq.topic", "k"))
+	long := strings.Repeat("n", 256)
+	for _, c := range []struct {
+		name string
+		args broker.Table
+		fine bool
+	}{
+		{"x-match of another value", broker.Table{"x-match": "none"}, false},
+		{"x-match of another type", broker.Table{"x-match": int64(1)}, false},
+		{"nested", broker.Table{"x-match": "any", "a": broker.Table{"b": []any{int64(1), nil, broker.Table{}}}}, true},
+		{"no number", broker.Table{"a": math.NaN()}, false},
+		{"infinite", broker.Table{"a": []any{float32(math.Inf(-1))}}, false},
+		{"odd values", broker.Table{"a": math.MaxFloat64, "b": "\xff", "c": nil, "d": uint64(math.MaxUint64), "e": []byte{0}, "f": broker.Decimal{Scale: 1}, "g": broker.Timestamp(1), "h": float32(1)}, true},
+		{"empty name", broker.Table{"": ""}, true},
+		{"name too long", broker.Table{long: "x"}, false},
+		{"nested name too long", broker.Table{"a": []any{broker.Table{long: "x"}}}, false},
+		{"large", broker.Table{"a": strings.Repeat("x", 60<<10)}, true},
+		{"too large", broker.Table{"a": strings.Repeat("x", 200<<10)}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			odd := bindingWith(t, "amq.headers", "", c.args)
+			other, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "x"), odd}})
+			if c.fine {
+				if err != nil {
+					t.Fatal(err)
+				}
+				closeQueue(t, other)
+				if err := q.Bind(t.Context(), []broker.Binding{odd}); err != nil {
+					t.Fatal(err)
+				}
+				if err := q.Unbind(t.Context(), []broker.Binding{odd}); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			wantCode(t, err, broker.CodeInvalidRequest, 1)
+			wantCode(t, q.Bind(t.Context(), []broker.Binding{odd}), broker.CodeInvalidRequest, 0)
+		})
+	}
+	newPublisher(t, url).text("amq.topic", "k", "on")
+	if got := body(t, q); got != "on" {
+		t.Errorf("got %q", got)
+	}
+	if n := s.Stats().Losses; n != 0 {
+		t.Errorf("%d connections were lost", n)
+	}
+}
+
+func TestAlarmIsOverloadAndConsumingGoesOn(t *testing.T) {
+	node := rabbittest.Private(t)
+	s := newSource(t, node.URL())
+	pub := newPublisher(t, node.URL())
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	pub.text("amq.topic", "k", "before")
+	if _, err := node.Ctl(contextOf(t), "-q", "set_vm_memory_high_watermark", "0.00001"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "health tells of the alarm", func() bool { h := s.Health(); return h.Ready && h.Overloaded && s.Stats().Blocked })
+	if got := body(t, q); got != "before" {
+		t.Errorf("got %q", got)
+	}
+	closeQueue(t, q)
+	if _, err := node.Ctl(contextOf(t), "-q", "set_vm_memory_high_watermark", "0.4"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the alarm is over", func() bool { h := s.Health(); return h.Ready && !h.Overloaded })
+}
+
+func TestAcksAreBatchedAndNoneIsForgotten(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url, func(o *Options) { o.Prefetch = 10 })
+	q := open(t, s, binding(t, "amq.topic", "k"))
+	newPublisher(t, url).flood("amq.topic", "k", 1003, nil)
+	for range 1003 {
+		q.Ack(next[*broker.Delivery](t, q).Tag)
+	}
+	eventually(t, "all are acknowledged", func() bool { return s.Stats().Unacked == 0 })
+	name := internals(t, q).name
+	eventually(t, "the broker agrees", func() bool {
+		out := rabbittest.Ctl(t, "-q", "list_queues", "-p", vhostOf(t, url), "name", "messages")
+		return slices.ContainsFunc(strings.Split(out, "\n"), func(l string) bool { return strings.TrimSpace(l) == name+"\t0" })
+	})
+}
+
+func TestNoSecretInErrorsAndLogs(t *testing.T) {
+	var log bytes.Buffer
+	opts := Options{Node: "n", Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, bad := range []string{"amqp://u:s3cret@host:port/", "http://u:s3cret@host/", "amqp://u:s3cret@ho st/", "amqp://u:s3cret@h/?auth_mechanism=s3cret"} {
+		opts.URL = bad
+		if _, err := New(opts); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: got error %v", bad, err)
+		}
+	}
+	url := rabbittest.VHost(t)
+	opts.URL = strings.Replace(url, "guest:guest", "guest:s3cret", 1)
+	s, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
+	if err := s.Close(contextOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"log": log.String(), "error": err.Error(), "health": fmt.Sprint(s.Health())} {
+		if strings.Contains(text, "s3cret") {
+			t.Errorf("the password is in the %s: %s", what, text)
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, opts := range []Options{
+		{URL: "amqp://localhost"},
+		{URL: "amqp://localhost", Node: strings.Repeat("n", 129)},
+		{URL: "amqp://localhost", Node: "\xff"},
+		{URL: "amqp://localhost", Node: "n", Prefetch: 70_000},
+		{URL: "amqps://localhost?cacertfile=/nowhere", Node: "n"},
+	} {
+		if _, err := New(opts); err == nil {
+			t.Errorf("%+v is accepted", opts)
+		}
+	}
+}
+
+func TestChangesWhoseContextEndsAreUndone(t *testing.T) {
+	url := rabbittest.VHost(t)
+	proxy := newProxy(t, url)
+	s := newSource(t, proxy.url)
+	old, fresh := binding(t, "amq.direct", "old"), binding(t, "amq.direct", "fresh")
+	q := open(t, s, old)
+	pub := newPublisher(t, url)
+	returned := pub.ch.NotifyReturn(make(chan amqp.Return, 1))
+	routed := func(key string) bool {
+		confirm, err := pub.ch.PublishWithDeferredConfirm("amq.direct", key, true, false, amqp.Publishing{Body: []byte(key)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-confirm.Done()
+		select {
+		case <-returned:
+			return false
+		default:
+			return true
+		}
+	}
+	for name, change := range map[string]func(context.Context) error{
+		"bind":   func(ctx context.Context) error { return q.Bind(ctx, []broker.Binding{fresh}) },
+		"unbind": func(ctx context.Context) error { return q.Unbind(ctx, []broker.Binding{old}) },
+		"open": func(ctx context.Context) error {
+			_, err := s.Open(ctx, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{fresh}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := proxy.stall()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			wantCode(t, change(ctx), broker.CodeBrokerTimeout, -1)
+			release()
+			eventually(t, "everything is as before", func() bool { return routed("old") && !routed("fresh") })
+		})
+	}
+	if n := s.Stats().Queues; n != 1 {
+		t.Errorf("%d queues", n)
+	}
+}

@@ -1,0 +1,141 @@
+package rabbitmq
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+)
+
+// flood publishes without waiting for each confirm, then waits for the last.
+func (p *publisher) flood(exchange, key string, n int, body []byte) {
+	p.t.Helper()
+	for range n {
+		if _, err := p.ch.PublishWithDeferredConfirm(exchange, key, false, false, amqp.Publishing{Body: body}); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.publish(exchange, "nobody.listens", amqp.Publishing{})
+}
+
+func TestWhatTheBrokerDropsIsCountedExactlyAndItsBeginIsKnown(t *testing.T) {
+	const length, prefetch, published = 100, 20, 1500
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch = length, prefetch })
+	q := open(t, s, binding(t, "events", "k"))
+	fine := open(t, s, binding(t, "events", "other"))
+	// Two markers have arrived, so that the begin is not that of the connection.
+	begun := s.canary.lastConfirmed()
+	eventually(t, "the canary sings", func() bool {
+		return s.canary.lastConfirmed().Sub(begun) > 3*s.opts.CanaryInterval
+	})
+
+	before := time.Now()
+	pub.flood("events", "k", published, []byte("x"))
+	after := time.Now()
+	var lastTag uint64
+	for range prefetch {
+		lastTag = next[*broker.Delivery](t, q).Tag
+	}
+	e := next[*broker.Overflow](t, q)
+	if e.Missed != published-prefetch-length {
+		t.Errorf("missed is %d, want %d", e.Missed, published-prefetch-length)
+	}
+	if e.Since.After(after) || before.Sub(e.Since) > 5*s.opts.CanaryInterval {
+		t.Errorf("since is %v before the first message, %v before the last", before.Sub(e.Since), after.Sub(e.Since))
+	}
+	for range length {
+		q.Ack(lastTag)
+		lastTag = next[*broker.Delivery](t, q).Tag
+	}
+	q.Ack(lastTag)
+	pub.text("events", "k", "end")
+	if got := body(t, q); got != "end" {
+		t.Errorf("got %q", got)
+	}
+	pub.text("events", "other", "fine")
+	if got := body(t, fine); got != "fine" {
+		t.Errorf("got %q", got)
+	}
+	if n := s.Stats().DeadLettered; n != uint64(e.Missed) {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+func TestMessagesThatExpireAreCountedToo(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	s := newSource(t, url, func(o *Options) { o.Prefetch, o.QueueTTL = 5, 200*time.Millisecond })
+	q := open(t, s, binding(t, "events", "k"))
+	pub.flood("events", "k", 30, nil)
+	for range 5 {
+		next[*broker.Delivery](t, q)
+	}
+	if e := next[*broker.Overflow](t, q); e.Missed != 25 {
+		t.Errorf("missed is %d", e.Missed)
+	}
+}
+
+func TestCountIsUnknownWhenEvenTheDeadLettersOverflow(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	proxy := newProxy(t, url)
+	// No further marker, so that it is the overflow which is noticed.
+	s := newSource(t, proxy.url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour })
+	q := open(t, s, binding(t, "events", "k"))
+	other := open(t, s, binding(t, "events", "other"))
+	stop := proxy.stall()
+	pub.flood("events", "k", deadLetterMaxLength+10_000, bytes.Repeat([]byte("x"), 1500))
+	stop()
+	for range 5 {
+		next[*broker.Delivery](t, q)
+	}
+	e := next[*broker.Overflow](t, q)
+	if e.Missed != unknown {
+		t.Errorf("missed is %d", e.Missed)
+	}
+	if e := next[*broker.Overflow](t, other); e.Missed != unknown {
+		t.Errorf("missed is %d", e.Missed)
+	}
+}
+
+func TestDeadLettersAreCountedAgainAfterTheirExchangeWasDeleted(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch = 10, 5 })
+	q := open(t, s, binding(t, "events", "k"))
+	pub.remove(s.exchange)
+	if e := next[*broker.Overflow](t, q); e.Missed != unknown {
+		t.Fatalf("missed is %d", e.Missed)
+	}
+	pub.flood("events", "k", 100, nil)
+	for range 5 {
+		next[*broker.Delivery](t, q)
+	}
+	if e := next[*broker.Overflow](t, q); e.Missed != 85 {
+		t.Errorf("missed is %d", e.Missed)
+	}
+}
+
+func TestNothingIsLeftAtTheBrokerAfterClose(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url)
+	open(t, s, binding(t, "amq.topic", "#"))
+	if err := s.Close(contextOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no queue and no exchange is left", func() bool {
+		exchanges := rabbittest.Eval(t, fmt.Sprintf(`length([X || X <- rabbit_exchange:list(<<"%s">>), element(4, element(2, X)) =:= <<"%s">>])`, vhostOf(t, url), s.exchange))
+		return exchanges == "0" && len(queueNames(t, url, "")) == 0
+	})
+}

@@ -1,0 +1,113 @@
+package rabbitmq
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	// eventExchange is where the plugin rabbitmq_event_exchange publishes, in the virtual host that it is configured for.
+	eventExchange = "amq.rabbitmq.event"
+	eventDeleted  = "exchange.deleted"
+	eventCreated  = "exchange.created"
+	// eventMaxLength bounds the queue of events. What it drops, the probe finds.
+	eventMaxLength = 10_000
+	// eventRetry is how long after a refusal the event exchange is tried again: the plugin may be turned on meanwhile.
+	eventRetry = time.Minute
+)
+
+// listen hears of exchanges that are deleted and made, where the broker's plugin is on and the account may read it. Without it
+// there is the probe.
+func (x *exchanges) listen() {
+	for attempt := 0; ; attempt++ {
+		pause := x.src.backoff(attempt)
+		if c := x.src.pool.any(); c != nil {
+			events, err := x.subscribe(c)
+			switch {
+			case err == nil:
+				attempt = 0
+				x.hear(events)
+				pause = x.src.backoff(0)
+			case channelRefused(err):
+				x.src.log.Debug("no events of exchanges; probing only", slog.Any("error", err))
+				pause = eventRetry
+			}
+		}
+		if !x.src.sleep(pause) {
+			return
+		}
+	}
+}
+
+func (x *exchanges) subscribe(c *conn) (<-chan amqp.Delivery, error) {
+	ch, err := c.Channel()
+	if err != nil {
+		return nil, err
+	}
+	name := "warren." + x.src.opts.Node + ".events." + rand.Text()
+	args := amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(eventMaxLength)}
+	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{eventDeleted, eventCreated} {
+		if err := ch.QueueBind(name, key, eventExchange, false, nil); err != nil {
+			c.discardQueue(name)
+			return nil, err
+		}
+	}
+	return ch.Consume(name, consumerTag, true, false, false, false, nil)
+}
+
+// hear acts on events until the channel is lost or the source closes.
+func (x *exchanges) hear(events <-chan amqp.Delivery) {
+	x.src.log.Info("the broker tells of exchanges that are deleted and made")
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			x.event(&e)
+		case <-x.src.life.Done():
+			return
+		}
+	}
+}
+
+func (x *exchanges) event(e *amqp.Delivery) {
+	name, _ := e.Headers["name"].(string)
+	if vhost, _ := e.Headers["vhost"].(string); vhost != x.src.addr.uri.Vhost || e.Exchange != eventExchange {
+		return
+	}
+	switch e.RoutingKey {
+	case eventDeleted:
+		x.forgetType(name)
+		x.gone(name)
+	case eventCreated:
+		if typ, ok := e.Headers["type"].(string); ok {
+			x.learnType(name, typ)
+		}
+		if x.isMissing(name) {
+			x.probeSoon(name)
+		}
+	}
+}
+
+// learnType keeps the types of exchanges in use, and of as many others as there is room for.
+func (x *exchanges) learnType(name, typ string) {
+	const room = 10_000
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.inUse[name] != nil || len(x.seen) < room {
+		x.seen[name] = typ
+	}
+}
+
+func (x *exchanges) forgetType(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.seen, name)
+}

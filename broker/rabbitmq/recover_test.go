@@ -1,0 +1,278 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+)
+
+// recovered expects the queue to be lost and made again, after what was delivered before.
+func recovered(t *testing.T, q broker.Queue, reason broker.GapReason, missing ...broker.Binding) {
+	t.Helper()
+	for {
+		switch e := receive(t, q).(type) {
+		case *broker.Delivery:
+			q.Ack(e.Tag)
+			continue
+		case *broker.Recovering:
+		default:
+			t.Fatalf("got %T, want *broker.Recovering", e)
+		}
+		break
+	}
+	e := next[*broker.Recovered](t, q)
+	if e.Reason != reason {
+		t.Fatalf("got reason %s, want %s", e.Reason, reason)
+	}
+	wantIDs(t, e.Missing, missing...)
+}
+
+func TestEveryLossOfAQueueEndsInOneNewIncarnation(t *testing.T) {
+	for _, loss := range []struct {
+		name   string
+		reason broker.GapReason
+		do     func(t *testing.T, url string, s *Source, q broker.Queue)
+	}{
+		{"ConnectionClosedByBroker", broker.GapBrokerReconnected, func(t *testing.T, url string, _ *Source, _ broker.Queue) {
+			closeConnections(t, url)
+		}},
+		{"SocketCut", broker.GapBrokerReconnected, func(t *testing.T, _ string, _ *Source, q broker.Queue) {
+			internals(t, q).conn.wire.Close()
+		}},
+		{"ChannelClosedByBroker", broker.GapQueueLost, func(t *testing.T, _ string, _ *Source, q broker.Queue) {
+			if err := internals(t, q).ch.Ack(1<<40, false); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"QueueDeleted", broker.GapQueueLost, func(t *testing.T, url string, _ *Source, q broker.Queue) {
+			deleteQueue(t, url, internals(t, q).name)
+		}},
+		{"MessageRedelivered", broker.GapQueueLost, func(t *testing.T, url string, _ *Source, q broker.Queue) {
+			newPublisher(t, url).text("events", "k", "unacknowledged")
+			d := next[*broker.Delivery](t, q)
+			if err := internals(t, q).ch.Nack(d.Tag-internals(t, q).base, false, true); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(loss.name, func(t *testing.T) {
+			url := rabbittest.VHost(t)
+			pub := newPublisher(t, url)
+			pub.declare("events", "topic")
+			s := newSource(t, url)
+			q := open(t, s, binding(t, "events", "k"), binding(t, "events", "l"))
+			other := open(t, s, binding(t, "events", "k"))
+			pub.text("events", "k", "before")
+			first := next[*broker.Delivery](t, q)
+			q.Ack(first.Tag)
+			if got := body(t, other); got != "before" {
+				t.Fatalf("got %q", got)
+			}
+
+			loss.do(t, url, s, q)
+			recovered(t, q, loss.reason)
+			if loss.reason == broker.GapBrokerReconnected {
+				recovered(t, other, loss.reason)
+				pub = newPublisher(t, url)
+			}
+			pub.text("events", "l", "after")
+			d := next[*broker.Delivery](t, q)
+			if string(d.Body) != "after" || d.Tag <= first.Tag {
+				t.Fatalf("got %q with tag %d after tag %d", d.Body, d.Tag, first.Tag)
+			}
+			q.Ack(first.Tag) // of an incarnation that is gone
+			q.Ack(d.Tag)
+			pub.text("events", "k", "last")
+			if got := body(t, q); got != "last" {
+				t.Fatalf("got %q", got)
+			}
+			for {
+				if got := body(t, other); got == "last" {
+					break
+				}
+			}
+			eventually(t, "only the two living queues are left", func() bool {
+				left := 0
+				for _, name := range queueNames(t, url, "warren.") {
+					if !strings.Contains(name, ".dead.") && !strings.Contains(name, ".canary.") {
+						left++
+					}
+				}
+				return left == 2
+			})
+		})
+	}
+}
+
+func TestQueueIsClosedWhileTheBrokerIsAway(t *testing.T) {
+	node := rabbittest.Private(t)
+	s := newSource(t, node.URL())
+	pub := newPublisher(t, node.URL())
+	pub.declare("events", "topic")
+	q := open(t, s, binding(t, "events", "#"))
+	if err := node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	next[*broker.Recovering](t, q)
+	eventually(t, "health says that there is no broker", func() bool { return !s.Health().Ready })
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
+	wantCode(t, q.Bind(t.Context(), []broker.Binding{binding(t, "events", "x")}), broker.CodeBrokerUnavailable, -1)
+	closeQueue(t, q)
+}
+
+func TestRestartOfTheBrokerLosesNothingButTheGap(t *testing.T) {
+	node := rabbittest.Private(t)
+	s := newSource(t, node.URL())
+	pub := newPublisher(t, node.URL())
+	if err := pub.ch.ExchangeDeclare("lasting", "topic", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	pub.declare("passing", "topic")
+	lasting, passing := binding(t, "lasting", "#"), binding(t, "passing", "#")
+	queues := make([]broker.Queue, 50)
+	for i := range queues {
+		queues[i] = open(t, s, lasting, passing)
+	}
+	if err := node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range queues {
+		next[*broker.Recovering](t, q)
+	}
+	if err := node.Restart(contextOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range queues {
+		e := next[*broker.Recovered](t, q)
+		if e.Reason != broker.GapBrokerReconnected {
+			t.Fatalf("got reason %s", e.Reason)
+		}
+		wantIDs(t, e.Missing, passing)
+	}
+	pub = newPublisher(t, node.URL())
+	pub.text("lasting", "a", "one")
+	for _, q := range queues {
+		if got := body(t, q); got != "one" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	pub.declare("passing", "topic")
+	for _, q := range queues {
+		wantIDs(t, next[*broker.BindingsBack](t, q).IDs, passing)
+	}
+	pub.text("passing", "a", "two")
+	for _, q := range queues {
+		if got := body(t, q); got != "two" {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
+
+func TestSourceStartsWithoutABroker(t *testing.T) {
+	node := rabbittest.Private(t)
+	if err := node.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, node.URL())
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
+	if h := s.Health(); h.Ready || len(h.Reasons) == 0 {
+		t.Fatalf("health is %+v", h)
+	}
+	if err := node.Restart(contextOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the source is ready", func() bool { h := s.Health(); return h.Ready && !h.Overloaded && h.RoundTrip > 0 })
+	open(t, s, binding(t, "amq.topic", "#"))
+}
+
+func TestBrokerThatStandsStillIsNoticed(t *testing.T) {
+	node := rabbittest.Private(t)
+	s := newSource(t, node.URL(), func(o *Options) {
+		o.Heartbeat = time.Second
+		o.SlowRoundTrip = 500 * time.Millisecond
+		o.DialTimeout = time.Second
+		o.OperationTimeout = 2 * time.Second
+	})
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	if err := node.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the round trip is slow", func() bool { h := s.Health(); return h.Overloaded || !h.Ready })
+	next[*broker.Recovering](t, q)
+	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	if code := broker.CodeOf(err); code != broker.CodeBrokerUnavailable && code != broker.CodeBrokerTimeout {
+		t.Fatalf("got %v", err)
+	}
+	if err := node.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if e := next[*broker.Recovered](t, q); e.Reason != broker.GapBrokerReconnected {
+		t.Fatalf("got %+v", e)
+	}
+	newPublisher(t, node.URL()).text("amq.topic", "a", "after")
+	if got := body(t, q); got != "after" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestSourceIsClosedWhileTheBrokerStandsStill(t *testing.T) {
+	node := rabbittest.Private(t)
+	s := newSource(t, node.URL())
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	if err := node.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if err := s.Close(contextOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 3*closeWithin {
+		t.Errorf("it took %v", took)
+	}
+	for range q.Events() {
+	}
+	if err := node.Continue(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMessageThatTheLibraryCannotReadCostsNobodyTheConnection(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	s := newSource(t, url)
+	q := open(t, s, binding(t, "events", "#"))
+	deep := amqp.Table{"leaf": "x"}
+	for range 40 {
+		deep = amqp.Table{"t": deep}
+	}
+	many := amqp.Table{}
+	for i := range 9000 {
+		many[fmt.Sprint(i)] = nil
+	}
+	fine := amqp.Table{"fine": "x"}
+	for _, headers := range []amqp.Table{fine, deep, fine, many, fine} {
+		pub.publish("events", "k", amqp.Publishing{
+			ContentType: "text/plain", MessageId: "m", Headers: headers, Body: []byte("body"),
+		})
+		d := next[*broker.Delivery](t, q)
+		q.Ack(d.Tag)
+		if string(d.Body) != "body" || d.Properties.ContentType != "text/plain" || d.Properties.MessageID != "m" {
+			t.Fatalf("got %+v", d)
+		}
+		if _, ok := d.Properties.Headers["fine"]; ok != (len(headers) == 1 && headers["fine"] != nil) {
+			t.Fatalf("got headers %v", d.Properties.Headers)
+		}
+	}
+	if n := s.Stats().Poisoned; n != 2 {
+		t.Errorf("%d messages were poisoned, want 2", n)
+	}
+}
