@@ -60,8 +60,10 @@ func TestSpecificationNoticesWhatItDoesNotSay(t *testing.T) {
 		body   string
 		ok     bool
 	}{
-		{200, `{"exchanges":[{"name":"a"}]}`, true}, {200, `{"exchanges":[{"name":"a","x":1}]}`, false},
-		{200, `{"exchanges":{}}`, false}, {299, `{}`, false},
+		{200, `{"exchanges":[{"name":"a"}]}`, true},
+		{200, `{"exchanges":[{"name":"a","x":1}]}`, false},
+		{200, `{"exchanges":{}}`, false},
+		{299, `{}`, false},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/v1/exchanges", nil)
 		if err != nil {
