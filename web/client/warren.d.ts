@@ -109,7 +109,7 @@ export interface SubscriptionEvents<T = any> {
   gap: Gap;
   bindings: Bindings;
   ready: Ready;
-  /** At every change of state, and at every attempt that failed. */
+  /** At every change of state or transport, and at every attempt that failed. */
   state: StateChange;
   ping: { time: string };
   /** The subscription closed for good by a refusal; `sub.error` is the same. */
@@ -158,7 +158,8 @@ export interface WarrenOptions extends Cancellable {
   highWaterBytes?: number;
 }
 
-export interface SubscribeOptions extends Cancellable {
+/** The options of a Warren hold for its subscriptions; those of timing, transport and water marks can be given here too. */
+export interface SubscribeOptions extends Omit<WarrenOptions, "token" | "credentials" | "fetch"> {
   /** Default true: one queue for all who ask for the same bindings. False: one's own; then bind and unbind lose nothing. */
   share?: boolean;
   /** An existing subscription, by its id. */
@@ -231,7 +232,7 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
   readonly bindings: BoundBinding[];
   /** The id of an owned subscription: a capability, keep it secret. */
   readonly id: string | null;
-  /** The last event id that arrived. */
+  /** The last event id that arrived, which may be ahead of what the consumer has seen. */
   readonly position: string | null;
   /** Why it is closed, if close() was not the reason. */
   readonly error: unknown;
@@ -269,5 +270,4 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
   /** Asks for the token again and presents it. */
   renew(): Promise<void>;
   close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
 }

@@ -19,6 +19,7 @@ const LONG_URL = 4000; // proxies refuse longer ones
 const LOST = new Error("connection lost"); // why a request was left unanswered
 
 const now = () => performance.now();
+const offline = () => globalThis.navigator?.onLine === false;
 const noop = () => {};
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const unlessLost = (error) => { if (error !== LOST) throw error; };
@@ -113,7 +114,7 @@ const transports = {
     link.send = (request) => socket.send(JSON.stringify(request));
     link.close = (dead) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
-      if (dead && socket.terminate) socket.terminate(); // Node's ws would wait for the peer's close
+      if (dead && socket.terminate) socket.terminate(); // ws would wait for the peer
       else socket.close();
     };
     // A browser can send no header with a handshake: the token is the first message.
@@ -170,7 +171,7 @@ export class Warren {
         if (this.#current === token) this.#token = undefined;
         return typeof settings.token === "function";
       },
-      request: (...args) => this.#request(...args),
+      request: (...args) => this.request(...args),
       closed: (subscription) => this.#subscriptions.delete(subscription),
     };
   }
@@ -191,8 +192,19 @@ export class Warren {
     return (await this.request("GET", "/v1/exchanges", { signal })).exchanges;
   }
 
-  request(method, path, { body, signal } = {}) {
-    return this.#request(this.#context.base, method, path, body, signal);
+  async request(method, path, { body, signal } = {}, base = this.#context.base, again = true) {
+    const { fetch, credentials } = this.#context.settings;
+    const token = await this.#ask();
+    const response = await fetch(base + path, {
+      method, credentials, signal,
+      headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...bearer(token) },
+      body: body && JSON.stringify(body),
+    });
+    if (response.ok) return response.status === 204 ? undefined : response.json();
+    if (response.status === 401 && again && this.#context.expire(token)) {
+      return this.request(method, path, { body, signal }, base, false);
+    }
+    throw await refusal(response);
   }
 
   async auth(token) {
@@ -216,21 +228,6 @@ export class Warren {
       if (this.#token === asked) this.#token = undefined;
       throw new WarrenError("token_unavailable", { cause: error });
     }
-  }
-
-  async #request(base, method, path, body, signal, again = true) {
-    const { fetch, credentials } = this.#context.settings;
-    const token = await this.#ask();
-    const response = await fetch(base + path, {
-      method, credentials, signal,
-      headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...bearer(token) },
-      body: body && JSON.stringify(body),
-    });
-    if (response.ok) return response.status === 204 ? undefined : response.json();
-    if (response.status === 401 && again && this.#context.expire(token)) {
-      return this.#request(base, method, path, body, signal, false);
-    }
-    throw await refusal(response);
   }
 }
 
@@ -270,7 +267,7 @@ export class Subscription extends EventTarget {
   #upgrade; // timer
   #upgradeWait;
   #heartbeat;
-  #learned; // the heartbeat was
+  #learned; // from pings
   #frozen;
   #move; // from a shared subscription to an owned one
 
@@ -289,7 +286,7 @@ export class Subscription extends EventTarget {
   #requests = new Map();
   #ref = 0;
   #changes = Promise.resolve();
-  #shown = "connecting";
+  #shown = { state: "connecting", transport: null };
 
   constructor(context, bindings, options) {
     super();
@@ -302,7 +299,7 @@ export class Subscription extends EventTarget {
     this.#share = bindings.length > 0 && options.share !== false;
     this.#heartbeat = this.#settings.heartbeat;
     this.#upgradeWait = this.#settings.upgradeAfter;
-    // Events of the document pass the window when they are captured; in Node there is neither.
+    // Captured, events of the document pass the window; Node has neither.
     for (const type of ["online", "offline", "pageshow", "visibilitychange", "resume", "freeze"]) {
       globalThis.addEventListener?.(type, () => this.#page(type), { signal: this.#ends.signal, capture: true });
     }
@@ -403,10 +400,6 @@ export class Subscription extends EventTarget {
     this.#finish(undefined, true);
   }
 
-  [Symbol.asyncDispose ?? "asyncDispose"]() {
-    return this.close();
-  }
-
   // ---- streams
 
   #kinds() {
@@ -467,17 +460,17 @@ export class Subscription extends EventTarget {
     if (this.#position) query.set("after", this.#position);
     else if (from) query.set("from", from);
     else if (last) query.set("last", last);
-    link.byId = Boolean(this.#id) && !this.#move;
+    link.byId = this.#id && !this.#move;
     if (!link.byId) {
       const list = JSON.stringify(bindings);
       if (list.length > LONG_URL || (kind === "sse" && !bindings.length)) {
         const body = { bindings, payload, linger_seconds: lingerSeconds };
-        ({ id: this.#id } = await this.#context.request(this.#base, "POST", "/v1/subscriptions", body, this.#ends.signal));
+        ({ id: this.#id } = await this.#rest("POST", "", body));
         this.#share = false;
         link.byId = true;
       } else {
         if (bindings.length) query.set("bindings", list);
-        if (bindings.length && !share) query.set("share", "false");
+        if (bindings.length && !share) query.set("share", false);
         if (!share && lingerSeconds) query.set("linger_seconds", lingerSeconds);
         if (payload) query.set("payload", payload);
       }
@@ -559,7 +552,7 @@ export class Subscription extends EventTarget {
       const late = now() - link.due;
       if (late < 0) return this.#watch(link);
       if (link.ready && late > 2000 && !link.grace) return this.#probe(link); // the timer slept: ask before judging
-      // A heartbeat longer than assumed would look like death again and again.
+      // A heartbeat longer than assumed looks like death.
       if (link.ready && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
       this.#ended(link, { reason: "timeout", dead: true });
     }, Math.max(link.due - now(), 0));
@@ -576,14 +569,13 @@ export class Subscription extends EventTarget {
   }
 
   #page(type) {
-    const { document, navigator } = globalThis;
-    if (type === "freeze") { // leave, and come back at the position, instead of being cut as a slow reader
+    if (type === "freeze") { // or be cut as a slow reader
       this.#frozen = true;
       this.#drop();
-    } else if (document?.visibilityState !== "hidden" || this.#frozen) {
+    } else if (globalThis.document?.visibilityState !== "hidden" || this.#frozen) {
       this.#frozen = false;
       if (this.#link?.ready) this.#probe(this.#link);
-      else if (!this.#link && !this.#held && navigator?.onLine !== false) this.#schedule(Math.random() * this.#settings.retryBase);
+      else if (!this.#link && !this.#held && !offline()) this.#schedule(Math.random() * this.#settings.retryBase);
     }
   }
 
@@ -628,7 +620,7 @@ export class Subscription extends EventTarget {
     clearTimeout(link.renewal);
     const left = expiry(token) - Date.now();
     if (left > 0) link.renewal = setTimeout(() => {
-      if (this.#context.expire(token)) this.renew().catch(noop); // the old one stays until its end, which then says why
+      if (this.#context.expire(token)) this.renew().catch(noop); // the old one says why at its end
     }, Math.min(Math.max(left - Math.min(left / 5, 30_000), 1000), 2 ** 31 - 1));
   }
 
@@ -639,13 +631,13 @@ export class Subscription extends EventTarget {
     link.close(dead);
   }
 
-  #drop() {
+  #drop(detail) {
     this.#release(this.#link);
     this.#release(this.#candidate);
     this.#link = this.#candidate = null;
     clearTimeout(this.#retry);
     this.#forget();
-    this.#changed();
+    this.#changed(detail);
   }
 
   #forget() {
@@ -673,7 +665,7 @@ export class Subscription extends EventTarget {
     const gone = code === 4410 || (code === 4404 && link.byId && reason !== "exchange_not_found");
     const renewed = code === 4401 && this.#denied++ < 1 && this.#context.expire(link.token);
     const error = end.error instanceof WarrenError ? end.error : new WarrenError(reason || `closed_${code}`, { closeCode: code });
-    if (gone && this.#started) this.#id = undefined; // a new one, at the old position: the gateway answers with the gap
+    if (gone && this.#started) this.#id = undefined; // a new one at the old position: the gateway sends the gap
     else if (this.#move && code >= 4400 && !renewed) this.#move.fail(error); // and back to the shared one
     else if (!renewed && !(end.reconnect ?? !isFinal(code))) return this.#finish(error);
     if (end.url) {
@@ -682,8 +674,8 @@ export class Subscription extends EventTarget {
       } catch { /* the address we have is good enough */ }
     }
     const { retryBase, retryCap } = this.#settings;
-    const step = globalThis.navigator?.onLine === false ? retryCap : Math.min(retryCap, retryBase * 2 ** this.#attempts++);
-    const asked = Math.min(end.retry_ms ?? 0, 300_000);
+    const step = offline() ? retryCap : Math.min(retryCap, retryBase * 2 ** this.#attempts++);
+    const asked = isFinal(code) ? 0 : Math.min(end.retry_ms ?? 0, 300_000); // what was refused is not asked again
     this.#retryFrom = now() + asked;
     this.#schedule(asked + Math.random() * step, end);
   }
@@ -699,7 +691,7 @@ export class Subscription extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     this.error = error;
-    this.#drop();
+    this.#drop({ error, code: error?.closeCode, reason: error?.code });
     clearTimeout(this.#upgrade);
     this.#ends.abort();
     this.#move?.fail(error ?? new WarrenError("closed"));
@@ -707,7 +699,6 @@ export class Subscription extends EventTarget {
     this.#notify(this.#watchers);
     this.#notify(this.#waiters);
     this.#context.closed(this);
-    this.#changed({ error, code: error?.closeCode, reason: error?.code });
     if (error && !discard) this.#emit("error", error);
     this.#pump();
   }
@@ -722,11 +713,11 @@ export class Subscription extends EventTarget {
   }
 
   #changed(detail) {
-    const { state } = this;
-    if (state === this.#shown && !detail) return;
-    const previous = this.#shown;
-    this.#shown = state;
-    this.#emit("state", { ...detail, state, previous, transport: this.transport });
+    const { state, transport } = this;
+    const { state: previous, transport: before } = this.#shown;
+    if (state === previous && transport === before && !detail) return;
+    this.#shown = { state, transport };
+    this.#emit("state", { ...detail, state, previous, transport });
   }
 
   #notify(list) {
@@ -805,8 +796,8 @@ export class Subscription extends EventTarget {
     return this.#abortable(signal, () => this.#flow());
   }
 
-  // Brings the stream to what pause() and the water marks want: by a request where there is a WebSocket,
-  // else by leaving and coming back at the position; the gateway's log holds what lies between.
+  // What pause() and the water marks want: by a request on a WebSocket, else by leaving and coming back at the
+  // position. The gateway's log holds what lies between.
   async #flow() {
     const stop = Boolean(this.#paused || this.#full);
     const link = this.#link;
@@ -871,23 +862,26 @@ export class Subscription extends EventTarget {
         const link = this.#link;
         const changed = link?.send
           ? await this.#request(link, { type, bindings: list })
-          : await this.#rest(type, list);
+          : await this.#restChange(type, list);
         if (changed) this.bindings = changed.bindings;
         return;
       } catch (error) {
         if (error.code === "binding_not_found") return; // it is gone, as was wanted
         if (error instanceof WarrenError || this.#closed) throw error;
-        await sleep(Math.random() * this.#settings.retryBase); // the connection: again, both ways are idempotent
+        await sleep(Math.random() * this.#settings.retryBase); // a cut; both ways are idempotent
       }
     }
   }
 
-  async #rest(type, list) {
-    const path = `/v1/subscriptions/${this.#id}/bindings`;
-    const call = (...args) => this.#context.request(this.#base, ...args, this.#ends.signal);
-    if (type === "bind") return call("POST", path, { bindings: list });
+  #rest(method, path, body) {
+    return this.#context.request(method, `/v1/subscriptions${path}`, { body, signal: this.#ends.signal }, this.#base);
+  }
+
+  async #restChange(type, list) {
+    const path = `/${this.#id}/bindings`;
+    if (type === "bind") return this.#rest("POST", path, { bindings: list });
     let changed;
-    for (const { id } of this.bindings.filter(within(list))) changed = await call("DELETE", `${path}/${id}`, undefined);
+    for (const { id } of this.bindings.filter(within(list))) changed = await this.#rest("DELETE", `${path}/${id}`);
     return changed;
   }
 
@@ -901,7 +895,7 @@ export class Subscription extends EventTarget {
         this.#move = null;
         how(value);
       };
-      this.#move = { bindings, share: false, done: settle(resolve), fail: settle(reject) };
+      this.#move = { bindings, done: settle(resolve), fail: settle(reject) };
       this.#drop();
       this.#connect();
     });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "./fakegateway.js";
-import { binding, collect, payload, setup, subscribed } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { binding, collect, payload, setup, subscribed } from "../testing/setup.js";
 
 const other = { exchange: "f", routing_key: "#" };
 const owned = { share: false, ready: { subscription: "ID" } };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "./fakegateway.js";
-import { collect, payload, subscribed, take } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { collect, payload, subscribed, take } from "../testing/setup.js";
 
 // Answers pause and resume requests as the gateway does.
 function obedient(attachment) {

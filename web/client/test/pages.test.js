@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { until } from "./fakegateway.js";
-import { collect, payload, subscribed } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { collect, payload, subscribed } from "../testing/setup.js";
 
 // The parts of a page that the client listens to.
 const page = new EventTarget();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytes } from "../warren.js";
-import { until } from "./fakegateway.js";
-import { collect, payload, subscribed, take } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { collect, payload, subscribed, take } from "../testing/setup.js";
 
 for (const transport of ["ws", "sse"]) {
   test(`a loop reads messages in order over ${transport}, and leaving it closes the stream`, async (t) => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Warren } from "../warren.js";
-import { FakeGateway, until } from "./fakegateway.js";
-import { binding, collect, payload, setup, subscribed } from "./setup.js";
+import { FakeGateway, until } from "../testing/fakegateway.js";
+import { binding, collect, payload, setup, subscribed } from "../testing/setup.js";
 
 for (const transport of ["ws", "sse"]) {
   test(`a cut over ${transport} resumes at the position`, async (t) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "./fakegateway.js";
-import { binding, collect, setup, subscribed } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { binding, collect, setup, subscribed } from "../testing/setup.js";
 
 const jwt = (seconds, name) => {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Warren } from "../warren.js";
-import { until } from "./fakegateway.js";
-import { binding, collect, payload, setup, subscribed } from "./setup.js";
+import { until } from "../testing/fakegateway.js";
+import { binding, collect, payload, setup, subscribed } from "../testing/setup.js";
 
 test("SSE takes over where WebSocket does not come through, and WebSocket comes back", async (t) => {
   const { gateway, warren } = await setup(t, { upgradeAfter: 40 });

@@ -1,4 +1,4 @@
-// What the tests against the fake gateway share.
+// What the tests share.
 import { WebSocket } from "ws";
 import { Warren } from "../warren.js";
 import { FakeGateway } from "./fakegateway.js";
@@ -44,3 +44,11 @@ export async function take(iterator, count) {
 }
 
 export const payload = (message) => message.payload;
+export const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => first + n);
+
+/** A client that is closed after the test. */
+export function client(t, url, options) {
+  const warren = new Warren(url, { WebSocket, retryBase: 20, retryCap: 200, ...options });
+  t.after(() => warren.close());
+  return warren;
+}
