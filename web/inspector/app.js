@@ -1,19 +1,292 @@
-import { Warren } from "../warren.js";
+// The inspector: it puts the parts together. What each part does is said in its own file.
+import { $, el, say } from "./dom.js";
+import { count, plural } from "./format.js";
+import { explain, word } from "./advice.js";
+import { Bindings } from "./bindings.js";
+import { Chart } from "./chart.js";
+import { CopyAs } from "./copyas.js";
+import { Detail, shown } from "./detail.js";
+import { filter } from "./filter.js";
+import { file, save } from "./jsonl.js";
+import { List } from "./list.js";
+import { Match } from "./match.js";
+import { Publish } from "./publish.js";
+import { base, Session } from "./session.js";
+import { MAX_ENTRIES, Store, View } from "./store.js";
+import { dialog, kept } from "./token.js";
+import { read, write } from "./urlstate.js";
 
-const warren = new Warren();
-const state = document.getElementById("state");
-const list = document.getElementById("list");
-let subscription;
+const { bindings: initial, ...wanted } = read(location.search);
+const session = new Session(kept());
+const store = new Store();
+const view = new View(store);
+const chart = new Chart();
 
-document.getElementById("listen").addEventListener("submit", (event) => {
-  event.preventDefault();
-  subscription?.close();
-  subscription = warren.open(Object.fromEntries(new FormData(event.target)));
-  subscription.on("state", ({ state: word, reason }) => { state.textContent = [word, reason].filter(Boolean).join(": "); });
-  subscription.on("message", ({ exchange, routing_key, payload }) => {
-    const item = document.createElement("li");
-    item.textContent = `${exchange} ${routing_key} ${JSON.stringify(payload)}`;
-    list.prepend(item);
-    if (list.children.length > 200) list.lastChild.remove();
-  });
+// ---- bindings, and what depends on them
+
+const bindings = new Bindings(initial, async (what, binding) => {
+  hideNotice();
+  if (!session.open) return;
+  try {
+    await session[what](binding);
+  } catch (error) {
+    notice(error);
+    throw error;
+  }
 });
+const match = new Match(() => bindings.list, (exchange) => bindings.types.get(exchange));
+const copyAs = new CopyAs(() => ({ base, bindings: bindings.list, token: Boolean(session.token) }));
+
+function bindingsChanged() {
+  share();
+  match.draw();
+  copyAs.draw();
+  controls();
+  drawEmpty();
+}
+bindings.addEventListener("change", bindingsChanged);
+
+/** The address says what is asked for, so that a link can be shared. */
+function share() {
+  const { text, key } = filterForm.elements;
+  history.replaceState(null, "", location.pathname + write({ bindings: bindings.list, text: text.value, key: key.value }));
+}
+
+async function loadExchanges() {
+  try {
+    bindings.offer(await session.exchanges());
+    match.draw();
+    drawEmpty();
+  } catch (error) {
+    notice(error);
+  }
+}
+
+// ---- listening
+
+function start() {
+  hideNotice();
+  show("messages");
+  session.start(bindings.list);
+}
+
+function stop() {
+  session.stop();
+}
+
+$("start").addEventListener("click", start);
+$("stop").addEventListener("click", () => {
+  stop();
+  $("start").focus();
+});
+$("pause").addEventListener("click", async () => {
+  try {
+    await (session.state === "paused" ? session.resume() : session.pause());
+  } catch (error) {
+    notice(error);
+  }
+});
+
+session.addEventListener("state", ({ detail }) => {
+  const { state } = session;
+  document.body.dataset.state = state;
+  $("state-word").textContent = state;
+  const wait = detail.retry_ms >= 1000 ? `next attempt in ${Math.round(detail.retry_ms / 1000)} s` : "";
+  const via = session.transport && { ws: "WebSocket", sse: "Server-Sent Events" }[session.transport];
+  $("state-detail").textContent = state === "live" || state === "paused" ? via ?? "" : [word(detail.reason), wait].filter(Boolean).join(", ");
+  document.title = state === "closed" ? "warren" : `${state} · warren`;
+  if (state !== said) say(`${state} ${$("state-detail").textContent}`);
+  said = state;
+  if (detail.error && state === "closed") notice(detail.error);
+  bindings.report(session.bindings);
+  controls();
+  drawEmpty();
+});
+let said = "closed";
+
+function controls() {
+  const { state } = session;
+  const running = state !== "closed";
+  const start = $("start");
+  start.hidden = running;
+  start.disabled = !bindings.list.length;
+  $("stop").hidden = !running;
+  $("pause").hidden = !running || state === "connecting";
+  $("pause").textContent = state === "paused" ? "Resume" : "Pause";
+}
+
+// ---- what arrives
+
+session.addEventListener("frame", ({ detail: frame }) => {
+  const time = Date.now();
+  const message = frame.type === "message";
+  const entry = message ? received(frame, time) : { type: frame.type, time, frame };
+  view.add(store.add(entry));
+  if (message) chart.add(time);
+  else {
+    bindings.report(session.bindings);
+    if (frame.type === "gap") say("Messages are missing, see the list");
+  }
+  list.update();
+});
+
+function received({ id, exchange, routing_key, properties, payload, payload_encoding }, time) {
+  const size = payload_encoding === "base64" ? (payload.length * 3) / 4 - (payload.match(/=*$/)[0].length) : utf8(payload);
+  return { type: "message", time, id, exchange, routing_key, properties, payload, payload_encoding, size };
+}
+
+const encoder = new TextEncoder();
+const scratch = new Uint8Array(3 * 4096);
+const utf8 = (text) => (text.length <= 4096 ? encoder.encodeInto(text, scratch).written : encoder.encode(text).length);
+
+// ---- the list
+
+const list = new List($("list"), view, {
+  pick(entry) {
+    detail.show(entry);
+    document.body.classList.add("picked");
+  },
+  moved: drawCount,
+  drawn: drawCount,
+});
+const detail = new Detail({
+  step: (by) => list.step(by),
+  ask(key) {
+    $("try-key").closest("details").open = true;
+    show("tools");
+    match.ask(key);
+    $("try-key").focus();
+  },
+  closed() {
+    document.body.classList.remove("picked");
+    list.select(null);
+    $("list").focus();
+  },
+});
+$("list").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !$("detail").hidden) $("detail").focus();
+  if (event.key === "Escape") detail.close();
+});
+$("newest").addEventListener("click", () => {
+  list.toNewest();
+  $("list").focus();
+});
+
+function drawCount() {
+  const { pending } = view;
+  $("newest").hidden = !view.held;
+  if (view.held) $("newest").textContent = pending ? `${plural(pending, "new one")} above` : "Back to the newest";
+  const full = store.dropped ? `, the newest ${count(store.length)} are kept` : "";
+  $("count").textContent = store.length ? shown(view.messages, store.messages) + full : `up to ${count(MAX_ENTRIES)} are kept`;
+  $("download").disabled = $("clear-messages").disabled = !store.length;
+  $("empty").hidden = view.length > 0;
+}
+
+function drawEmpty() {
+  $("empty").replaceChildren(...emptyText());
+}
+
+function emptyText() {
+  const title = (text) => el("p", { class: "lead" }, text);
+  const hint = (text) => el("p", { class: "hint" }, text);
+  if (store.length) return [title("Nothing passes the filter.")];
+  if (session.state === "live") return [title("Listening."), hint("Nothing was published that matches yet.")];
+  if (session.state === "paused") return [title("Paused.")];
+  if (session.state !== "closed") return [title("Connecting…")];
+  if (bindings.list.length) return [title("Ready to listen."), el("p", {}, el("button", { type: "button", class: "primary", onclick: start }, "Start listening"))];
+  const known = [...bindings.types].slice(0, 12);
+  return [
+    title("What is being published?"),
+    hint(known.length ? "Pick an exchange, or name one." : "Name an exchange and press Enter."),
+    el("p", { class: "offers" }, known.map(([name, type]) => el("button", {
+      type: "button", onclick: () => bindings.add({ exchange: name, routing_key: "#" }),
+    }, el("b", {}, name), type && el("span", { class: "quiet" }, ` ${type}`)))),
+  ];
+}
+
+// ---- filter, download, clear
+
+const filterForm = $("filter");
+filterForm.elements.text.value = wanted.text;
+filterForm.elements.key.value = wanted.key;
+const applyFilter = () => {
+  view.filter(filter({ text: filterForm.elements.text.value, key: filterForm.elements.key.value }));
+  list.toNewest();
+  drawEmpty();
+};
+let filtering;
+filterForm.addEventListener("input", () => {
+  clearTimeout(filtering); // 50,000 messages are looked through once, not at each letter
+  filtering = setTimeout(() => {
+    applyFilter();
+    share();
+  }, 120);
+});
+filterForm.addEventListener("submit", (event) => event.preventDefault());
+
+$("download").addEventListener("click", () => save(file(view), `warren-${new Date().toISOString().replace(/[:.]/g, "-")}.jsonl`));
+$("clear-messages").addEventListener("click", () => {
+  detail.close();
+  store.clear();
+  view.clear();
+  list.toNewest();
+  drawEmpty();
+  say("Cleared");
+});
+
+// ---- notices
+
+let act = null;
+function notice(error) {
+  const about = explain(error);
+  const { exchange } = bindings.list[about.binding] ?? {};
+  $("notice-title").textContent = exchange ? `${about.title}: ${exchange}` : about.title;
+  $("notice-detail").textContent = about.detail;
+  $("notice-advice").textContent = about.advice;
+  $("notice-act").textContent = about.label ?? "";
+  $("notice-act").hidden = !about.act || (about.act === "start" && !bindings.list.length);
+  act = about.act;
+  $("notice").hidden = false;
+}
+
+function hideNotice() {
+  $("notice").hidden = true;
+}
+
+$("notice-close").addEventListener("click", hideNotice);
+$("notice-act").addEventListener("click", () => (act === "token" ? tokens.open() : start()));
+
+const tokens = dialog(async (token) => {
+  hideNotice();
+  try {
+    await session.authorize(token);
+  } catch (error) {
+    notice(error);
+  }
+  copyAs.draw();
+  loadExchanges();
+});
+
+// ---- views of a narrow window, keys, the page's life
+
+function show(name) {
+  document.body.dataset.view = name;
+  for (const button of document.querySelectorAll(".views button")) button.setAttribute("aria-pressed", String(button.dataset.show === name));
+}
+document.querySelector(".views").addEventListener("click", ({ target }) => target.dataset.show && show(target.dataset.show));
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, dialog")) return;
+  event.preventDefault();
+  show("messages");
+  filterForm.elements.text.focus();
+});
+addEventListener("pagehide", (event) => {
+  if (!event.persisted) stop();
+});
+
+const publish = new Publish(session, () => bindings.list[0]?.exchange ?? bindings.types.keys().next().value, loadExchanges);
+session.canPublish().then((can) => can && publish.show(), () => {}); // unreachable: the exchanges say so
+applyFilter();
+bindingsChanged();
+loadExchanges();

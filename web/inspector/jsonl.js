@@ -1,0 +1,38 @@
+// Messages as JSON Lines: one frame a line, as the gateway and `warren listen` write them.
+import { compact, parse } from "./json.js";
+
+/** Whether a payload is written as JSON in the line, by the rule of the gateway: the type says JSON, or says nothing. */
+export function isJSON({ payload, payload_encoding: encoding, properties }) {
+  const type = properties?.content_type?.split(";")[0].trim().toLowerCase() ?? "";
+  if (encoding !== "string" || payload === "" || !(type === "" || type === "application/json" || type === "text/json" || type.endsWith("+json"))) return false;
+  try {
+    parse(payload);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One line without its end. Numbers keep the digits they were published with. */
+export function line(entry) {
+  if (entry.type !== "message") return JSON.stringify(entry.frame);
+  const { id, exchange, routing_key, properties, payload, payload_encoding, time } = entry;
+  const json = isJSON(entry);
+  const head = JSON.stringify({ type: "message", id, received_at: new Date(time).toISOString(), exchange, routing_key, properties });
+  return `${head.slice(0, -1)},"payload":${json ? compact(payload) : JSON.stringify(payload)},"payload_encoding":"${json ? "json" : payload_encoding}"}`;
+}
+
+/** A file of the entries, oldest first. */
+export function file(entries) {
+  const parts = [];
+  for (const entry of entries) parts.push(line(entry), "\n");
+  return new Blob(parts, { type: "application/x-ndjson" });
+}
+
+/** Offers a file to the browser's downloads. */
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000); // the download reads it after the click
+}
