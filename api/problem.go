@@ -99,9 +99,10 @@ func classify(err error) *broker.Error {
 		e.Detail = kinds[e.Code].title
 	}
 	switch {
-	case e.RetryAfter > 0:
-	case e.Code == broker.CodeRateLimited:
-		e.RetryAfter = time.Second
+	case e.RetryAfter > 0 || e.Code == broker.CodeRateLimited:
+		// A bucket may say 20 ms, but to each of a thousand streams alike: a
+		// second is what Retry-After can say, and what spreads them.
+		e.RetryAfter = max(e.RetryAfter, time.Second)
 	case canPass(e.Code) && Status(e.Code) >= http.StatusServiceUnavailable:
 		e.RetryAfter = defaultRetry
 	}

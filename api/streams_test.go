@@ -329,6 +329,21 @@ func TestBoundsOfOneCaller(t *testing.T) {
 	}
 }
 
+func TestRefusedStreamsComeBackInASecondAtTheEarliest(t *testing.T) {
+	g := newGateway(t, func(s *setup) { s.bounds.RequestRate, s.bounds.RequestBurst = 100, 1 })
+	g.declare("orders", "topic")
+	for {
+		s := g.stream("/v1/sse?exchange=orders")
+		e, _ := s.next()
+		if f := e.frame(t); f["type"] == "bye" {
+			if f["reason"] != "rate_limited" || f["retry_ms"].(float64) < 1000 {
+				t.Errorf("bye %v", f)
+			}
+			return
+		}
+	}
+}
+
 func TestLingerEndsWhatNobodyListensTo(t *testing.T) {
 	g := newGateway(t, func(s *setup) { s.options.StreamLinger = 20 * time.Millisecond })
 	g.declare("orders", "topic")
