@@ -78,10 +78,13 @@ func (e *End) Error() string { return "the stream has ended: " + string(e.Reason
 // safe for concurrent use.
 type Attachment struct {
 	sub       *Subscription
-	wake      chan struct{}
 	transport Transport
 
-	// All below is guarded by sub.mu.
+	// All below is guarded by sub.mu. wake and onWake do not change after the
+	// first Next, and are read without it by who has seen the attachment wait.
+
+	wake   chan struct{} // capacity 1; nil until somebody may want it
+	onWake func()        // called in place of a token into wake
 
 	start Start
 	// pos is the offset of the last event that Next returned or counted as missing.
@@ -157,6 +160,9 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 		return dst, end
 	}
 	had := len(dst)
+	if a.onWake == nil {
+		a.makeWake()
+	}
 	if !a.readySent {
 		dst = a.appendReady(dst)
 	}
@@ -256,7 +262,29 @@ func (a *Attachment) appendMissing(dst []Frame) []Frame {
 
 // Wake returns the channel, of capacity one, into which a token comes when Next
 // is worth calling again. Tokens may be spurious.
-func (a *Attachment) Wake() <-chan struct{} { return a.wake }
+func (a *Attachment) Wake() <-chan struct{} {
+	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
+	a.makeWake()
+	return a.wake
+}
+
+func (a *Attachment) makeWake() {
+	if a.wake == nil {
+		a.wake = make(chan struct{}, 1)
+	}
+}
+
+// Notify makes wake-ups call f in place of putting a token into Wake, and calls
+// it once. It comes before the first Next. f must not block, and is called on
+// any goroutine, also with locks of the core held: an idle stream then needs
+// neither a goroutine nor a channel.
+func (a *Attachment) Notify(f func()) {
+	a.sub.mu.Lock()
+	a.onWake = f
+	a.sub.mu.Unlock()
+	f()
+}
 
 // Handed says that all frames Next has returned so far were handed to the
 // client's socket; it is what FromUnread goes by.
@@ -270,8 +298,8 @@ func (a *Attachment) Resume() { a.setPaused(false) }
 
 func (a *Attachment) setPaused(paused bool) {
 	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
 	a.paused = paused
-	a.sub.mu.Unlock()
 	a.signal()
 }
 
@@ -279,10 +307,10 @@ func (a *Attachment) setPaused(paused bool) {
 // reason stays.
 func (a *Attachment) End(reason EndReason) {
 	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
 	if a.ended == nil {
 		a.ended = &End{Reason: reason}
 	}
-	a.sub.mu.Unlock()
 	a.signal()
 }
 
@@ -346,8 +374,16 @@ func (s *Subscription) stopWaiting(a *Attachment) {
 	a.waitsAt = 0
 }
 
-// signal puts a token into Wake unless there is one.
+// signal tells the stream that Next is worth calling. s.mu is held, or the
+// attachment has just been taken from the waiters.
 func (a *Attachment) signal() {
+	if a.onWake != nil {
+		a.onWake()
+		return
+	}
+	if a.wake == nil {
+		return // it has not called Next yet, and will
+	}
 	select {
 	case a.wake <- struct{}{}:
 	default:

@@ -227,3 +227,20 @@ func TestAttachmentsThatComeAndGoLeaveNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+func TestNotifyIsCalledInPlaceOfWake(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		s := w.create("e")
+		a := w.attach(s, broker.Start{})
+		calls := 0
+		a.Notify(func() { calls++ })
+		w.want(a, "ready(.0)")
+		w.deliver(s, 1)
+		w.want(a, "1")
+		a.Pause()
+		a.End(broker.EndShutdown)
+		if calls != 4 { // at once, message, pause, end
+			t.Errorf("called %d times", calls)
+		}
+	})
+}

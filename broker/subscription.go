@@ -223,7 +223,7 @@ func (b BindingStatus) MarshalJSON() ([]byte, error) {
 // has ended, CodeLimitReached at the cap of an owned subscription,
 // CodeShuttingDown.
 func (s *Subscription) Attach(spec AttachSpec) (*Attachment, error) {
-	a := &Attachment{sub: s, transport: spec.Transport, wake: make(chan struct{}, 1)}
+	a := &Attachment{sub: s, transport: spec.Transport}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
