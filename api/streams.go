@@ -93,7 +93,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, attach at
 	if err := s.open(r.Context(), broker.SSE, attach); err != nil {
 		return err
 	}
-	a.opts.Streams.ServeSSE(w, r, s.attachment, s) //nolint:contextcheck // the stream outlives the request
+	a.opts.Streams.ServeSSE(w, r, s.attachment, s)
 	return nil
 }
 
