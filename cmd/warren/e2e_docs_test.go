@@ -18,7 +18,7 @@ import (
 
 // The pages whose blocks marked sh are run as they stand. A block marked console is
 // for people: it needs root, the network, somebody else's server or no end.
-var runnablePages = []string{"README.md"}
+var runnablePages = []string{"README.md", "docs/quickstart.md"}
 
 const (
 	makeRunTimeout = 3 * time.Minute // it builds
