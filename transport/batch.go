@@ -2,7 +2,6 @@ package transport
 
 import (
 	"net"
-	"sync"
 
 	"github.com/warren-gateway/warren/broker"
 )
@@ -19,8 +18,8 @@ const (
 	batchFrames = 128
 )
 
-// batch is what one round of a stream's loop works with. It comes from a pool,
-// so that an idle stream holds neither memory nor frames.
+// batch is what a stream's turn works with. It is a worker's, so that an idle
+// stream holds neither memory nor frames.
 type batch struct {
 	frames []broker.Frame
 	// buf holds copies of small frames; it never grows, because vecs has parts of it.
@@ -29,25 +28,26 @@ type batch struct {
 	vecs [][]byte
 	rest net.Buffers // the part of vecs that is not written yet
 	size int         // bytes added since the last reset
+
+	// try writes rest to a descriptor, once, with its result in tried and
+	// tryErr. It is made once, because a closure per write would be garbage.
+	try    func(fd uintptr) bool
+	tried  int
+	tryErr error
 }
 
-var batches = sync.Pool{New: func() any {
-	return &batch{
+func newBatch() *batch {
+	b := &batch{
 		frames: make([]broker.Frame, 0, batchFrames+8),
 		buf:    make([]byte, 0, coalesceBytes),
 		vecs:   make([][]byte, 0, 16),
 	}
-}}
-
-func getBatch() *batch { return batches.Get().(*batch) } //nolint:forcetypeassert // the pool has nothing else
-
-// release gives b back without a reference to any frame: a frame in a pooled
-// slice would keep memory that its log has evicted.
-func (b *batch) release() {
-	b.forget()
-	batches.Put(b)
+	b.try = b.tryOnce
+	return b
 }
 
+// forget leaves no reference to any frame: it would keep memory that its log
+// has evicted.
 func (b *batch) forget() {
 	clear(b.frames)
 	b.frames = b.frames[:0]
@@ -90,6 +90,18 @@ func (b *batch) seal() {
 		b.open = len(b.buf)
 	}
 	b.rest = b.vecs
+}
+
+// advance takes n bytes off what is to be written.
+func (b *batch) advance(n int) {
+	for n > 0 {
+		if first := b.rest[0]; n < len(first) {
+			b.rest[0] = first[n:]
+			return
+		}
+		n -= len(b.rest[0])
+		b.rest = b.rest[1:]
+	}
 }
 
 // maxHeader is the longest header of an unmasked WebSocket frame.

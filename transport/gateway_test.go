@@ -48,6 +48,7 @@ type setup struct {
 	needAuth  bool
 	open      func(ctx context.Context) error // runs before the attachment is made
 	logger    *slog.Logger
+	noLimits  bool
 }
 
 func newGateway(t testing.TB, s setup) *gateway {
@@ -56,6 +57,9 @@ func newGateway(t testing.TB, s setup) *gateway {
 	limits := broker.DefaultLimits()
 	if s.limits != nil {
 		s.limits(&limits)
+	}
+	if s.noLimits {
+		limits.MaxAttachments = 1 << 20
 	}
 	g.core = broker.New(broker.Options{Source: g.source, Limits: limits})
 	var err error

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller watches hijacked connections for their client's end, with one
-// goroutine for all of them: a goroutine that reads from each would be a third
-// of what an idle stream takes. It is an epoll set that is itself watched by
-// the runtime's poller, so it takes no thread.
+// poller watches hijacked connections, with one goroutine for all of them: it
+// tells streams that their client is gone, and WebSockets that there is
+// something to read. A goroutine that reads from each would take more memory
+// than all the rest of an idle stream. The poller is an epoll set that is itself
+// watched by the runtime's poller, so it takes no thread.
 type poller struct {
 	logger *slog.Logger
 	file   *os.File // the epoll set; nil if the system refused one
@@ -30,6 +31,7 @@ type poller struct {
 // owner from those of the present one.
 type pollSlot struct {
 	st  *stream
+	raw syscall.RawConn
 	gen int32
 }
 
@@ -37,6 +39,12 @@ type pollSlot struct {
 type pollToken struct {
 	index, gen int32
 }
+
+// What the poller waits for. An event comes once, until it is asked for again.
+const (
+	pollHangUp = unix.EPOLLRDHUP | unix.EPOLLONESHOT
+	pollRead   = unix.EPOLLIN | pollHangUp
+)
 
 func newPoller(logger *slog.Logger) *poller {
 	p := &poller{logger: logger, slots: make([]pollSlot, 1)} // slot 0 is no token
@@ -53,33 +61,46 @@ func newPoller(logger *slog.Logger) *poller {
 	return p
 }
 
-// watch tells st when its client is gone. It reports false when the connection
+// watch tells st when its client hangs up. It reports false when the connection
 // cannot be watched; then somebody has to read from it.
-func (p *poller) watch(conn net.Conn, st *stream) (pollToken, bool) {
+func (p *poller) watch(st *stream, conn net.Conn) bool {
 	raw := rawConn(conn)
 	if p.file == nil || raw == nil {
-		return pollToken{}, false
+		return false
 	}
-	t := p.take(st)
-	event := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: t.index, Pad: t.gen}
-	err := control(raw, func(fd int) error { return unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &event) })
-	if err != nil {
-		p.forget(t)
-		return pollToken{}, false
+	st.watched = p.take(st, raw)
+	if err := p.ctl(st.watched, raw, unix.EPOLL_CTL_ADD, pollHangUp); err != nil {
+		p.forget(st.watched)
+		st.watched = pollToken{}
+		return false
 	}
-	return t, true
+	return true
 }
 
-// unwatch must come before the connection is closed: the number of its
-// descriptor may be another's right after.
-func (p *poller) unwatch(conn net.Conn, t pollToken) {
-	if t.index == 0 {
+// again asks for the next event: pollHangUp or pollRead.
+func (p *poller) again(st *stream, events uint32) {
+	p.mu.Lock()
+	slot := p.slots[st.watched.index]
+	p.mu.Unlock()
+	if slot.st == st {
+		// An error means that the connection is closed, which its owner knows.
+		_ = p.ctl(st.watched, slot.raw, unix.EPOLL_CTL_MOD, events)
+	}
+}
+
+func (p *poller) ctl(t pollToken, raw syscall.RawConn, op int, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: t.index, Pad: t.gen}
+	return control(raw, func(fd int) error { return unix.EpollCtl(p.epfd, op, fd, &event) })
+}
+
+// unwatch comes before the connection is closed.
+func (p *poller) unwatch(st *stream) {
+	if st.watched.index == 0 {
 		return
 	}
-	if raw := rawConn(conn); raw != nil {
-		_ = control(raw, func(fd int) error { return unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil) })
+	if raw := p.forget(st.watched); raw != nil {
+		_ = p.ctl(st.watched, raw, unix.EPOLL_CTL_DEL, 0)
 	}
-	p.forget(t)
 }
 
 func control(raw syscall.RawConn, f func(fd int) error) error {
@@ -90,29 +111,30 @@ func control(raw syscall.RawConn, f func(fd int) error) error {
 	return err
 }
 
-func (p *poller) take(st *stream) pollToken {
+func (p *poller) take(st *stream, raw syscall.RawConn) pollToken {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.free); n > 0 {
 		i := p.free[n-1]
 		p.free = p.free[:n-1]
-		p.slots[i].st = st
+		p.slots[i].st, p.slots[i].raw = st, raw
 		return pollToken{index: i, gen: p.slots[i].gen}
 	}
-	p.slots = append(p.slots, pollSlot{st: st})
+	p.slots = append(p.slots, pollSlot{st: st, raw: raw})
 	return pollToken{index: int32(len(p.slots) - 1)} //nolint:gosec // fewer than the descriptors of a process
 }
 
-func (p *poller) forget(t pollToken) {
+func (p *poller) forget(t pollToken) syscall.RawConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	slot := &p.slots[t.index]
 	if slot.gen != t.gen || slot.st == nil {
-		return
+		return nil
 	}
-	slot.st = nil
-	slot.gen++
+	raw := slot.raw
+	*slot = pollSlot{gen: slot.gen + 1}
 	p.free = append(p.free, t.index)
+	return raw
 }
 
 // run hands events to their streams until close.
@@ -149,7 +171,7 @@ func (p *poller) dispatch(events []unix.EpollEvent) {
 	defer p.mu.Unlock()
 	for _, e := range events {
 		if slot := p.slots[e.Fd]; slot.gen == e.Pad && slot.st != nil {
-			slot.st.hangUp()
+			slot.st.polled()
 		}
 	}
 }

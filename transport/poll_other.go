@@ -14,7 +14,13 @@ type pollToken struct{}
 
 func newPoller(*slog.Logger) *poller { return &poller{} }
 
-func (*poller) watch(net.Conn, *stream) (pollToken, bool) { return pollToken{}, false }
-func (*poller) unwatch(net.Conn, pollToken)               {}
-func (*poller) run()                                      {}
-func (*poller) close()                                    {}
+const (
+	pollHangUp = iota
+	pollRead
+)
+
+func (*poller) watch(*stream, net.Conn) bool { return false }
+func (*poller) again(*stream, uint32)        {}
+func (*poller) unwatch(*stream)              {}
+func (*poller) run()                         {}
+func (*poller) close()                       {}

@@ -138,7 +138,7 @@ func (st *stream) serve(p []byte) Reason {
 	case problem != nil:
 		err = problem
 	default:
-		st.operation(func(ctx context.Context) { answer, err = st.perform(ctx, req) })
+		answer, err = st.perform(req)
 	}
 	if err != nil {
 		answer = broker.ErrorFrame(req.ref, st.srv.opts.Problem(broker.AsError(err)))
@@ -148,9 +148,7 @@ func (st *stream) serve(p []byte) Reason {
 }
 
 // perform does what the request asks for.
-func (st *stream) perform(ctx context.Context, req request) (broker.Frame, error) {
-	var resource json.RawMessage
-	var err error
+func (st *stream) perform(req request) (answer broker.Frame, err error) {
 	switch req.kind {
 	case requestPing:
 		return broker.PongFrame(req.ref), nil
@@ -158,12 +156,26 @@ func (st *stream) perform(ctx context.Context, req request) (broker.Frame, error
 		st.att.Pause()
 	case requestResume:
 		st.att.Resume()
-	case requestBind:
-		resource, err = st.session.Bind(ctx, req.bindings)
-	case requestUnbind:
-		resource, err = st.session.Unbind(ctx, req.bindings)
-	case requestAuth:
-		resource, err = st.session.Auth(ctx, req.token)
+	case requestBind, requestUnbind, requestAuth:
+		return st.askCaller(req)
 	}
+	return broker.OKFrame(req.ref, nil), nil
+}
+
+// askCaller does what may take a while: until it is done nothing is read, so a
+// client that leaves is noticed by the poller.
+func (st *stream) askCaller(req request) (answer broker.Frame, err error) {
+	var resource json.RawMessage
+	st.srv.poll.again(st, pollHangUp)
+	st.operation(func(ctx context.Context) {
+		switch req.kind { //nolint:exhaustive // perform does the others
+		case requestBind:
+			resource, err = st.session.Bind(ctx, req.bindings)
+		case requestUnbind:
+			resource, err = st.session.Unbind(ctx, req.bindings)
+		case requestAuth:
+			resource, err = st.session.Auth(ctx, req.token)
+		}
+	})
 	return broker.OKFrame(req.ref, resource), err
 }

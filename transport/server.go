@@ -82,6 +82,7 @@ type Server struct {
 	draining atomic.Bool
 	wheel    *wheel
 	poll     *poller
+	workers  *workers
 	// base ends at Close: what WebSocket requests wait for ends with it.
 	base   context.Context //nolint:containedctx // the server's life, not a request's
 	cancel context.CancelFunc
@@ -104,6 +105,7 @@ func New(opts Options) *Server {
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.wheel = newWheel(s.opts.Heartbeat, s.now)
 	s.poll = newPoller(s.opts.Logger)
+	s.workers = newWorkers()
 	s.helpers.Go(func() { s.wheel.run(s.base) })
 	s.helpers.Go(s.poll.run)
 	return s
@@ -139,6 +141,7 @@ func (s *Server) Close() {
 	s.wheel.each(func(st *stream) { st.abort() })
 	<-s.streams.empty()
 	<-s.goodbyes.empty()
+	s.workers.close()
 	s.poll.close()
 	s.helpers.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -31,52 +32,45 @@ type output interface {
 // socket is a hijacked connection, plain or TLS.
 type socket struct {
 	conn net.Conn
-	// tcp is conn if that is a plain TCP connection: only there a write that
-	// timed out may go on where it stopped, and writev works.
+	// tcp is conn if that is a plain TCP connection: only there a write can be
+	// tried without waiting, and one that timed out can go on where it stopped.
 	tcp *net.TCPConn
-	// timeout is the write timeout; deadline is the one that is set, on the
-	// clock now. It is moved once per slack, because setting one costs as much
-	// as a small write.
-	timeout, slack, deadline time.Duration
-	now                      func() time.Duration
+	raw syscall.RawConn // of tcp
+	srv *Server
 }
 
 func newSocket(conn net.Conn, s *Server) *socket {
-	tcp, _ := conn.(*net.TCPConn)
-	// The kernel gives up on a peer that acknowledges nothing a little later
+	// The kernel gives up on a peer that acknowledges nothing later
 	// than we give up on a client that takes nothing, so that our reason counts.
-	setUserTimeout(conn, s.opts.WriteTimeout+2*time.Second)
-	return &socket{
-		conn: conn, tcp: tcp, now: s.now,
-		timeout: s.opts.WriteTimeout, slack: min(time.Second, s.opts.WriteTimeout/8),
-	}
-}
-
-func (c *socket) write(b *batch) (whole bool, err error) {
-	if now := c.now(); now+c.timeout > c.deadline {
-		c.extend(now)
-	}
-	written := 0
-	for {
-		n, err := c.writev(b)
-		written += n
-		switch {
-		case err == nil:
-			return true, nil
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return false, err
-		case n == 0 || c.tcp == nil: // a TLS connection is of no use after a timeout
-			return written == 0 && c.tcp != nil, errSlow
+	setUserTimeout(conn, s.opts.WriteTimeout*3/2+time.Second)
+	c := &socket{conn: conn, srv: s}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			c.tcp, c.raw = tcp, raw
 		}
-		c.extend(c.now()) // slow, but taking bytes
 	}
+	return c
 }
 
-// extend allows the client timeout from now on, and a slack in which the
-// deadline need not be moved again.
-func (c *socket) extend(now time.Duration) {
-	c.deadline = now + c.timeout + c.slack
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.timeout + c.slack))
+// write writes what the socket takes at once on the worker's time, and waits for
+// the rest on nobody else's.
+func (c *socket) write(b *batch) (whole bool, err error) {
+	written := 0
+	if c.tcp != nil {
+		if written, err = tryWrite(c.raw, b); err != nil || len(b.rest) == 0 {
+			return err == nil, err
+		}
+	}
+	c.srv.workers.block()
+	defer c.srv.workers.unblock()
+	guard := guardStall(c.conn, c.srv.opts.WriteTimeout)
+	n, err := c.writev(b)
+	if guard.stop(); errors.Is(err, os.ErrDeadlineExceeded) {
+		// A bye may follow only a whole frame, and nothing on a TLS connection
+		// whose write was cut.
+		return written+n == 0 && c.tcp != nil, errSlow
+	}
+	return err == nil, err
 }
 
 // writev writes b.rest and takes off what was written.
@@ -89,11 +83,10 @@ func (c *socket) writev(b *batch) (int, error) {
 	for len(b.rest) > 0 {
 		n, err := c.conn.Write(b.rest[0])
 		written += n
+		b.advance(n)
 		if err != nil {
-			b.rest[0] = b.rest[0][n:]
 			return written, err
 		}
-		b.rest = b.rest[1:]
 	}
 	return written, nil
 }

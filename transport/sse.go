@@ -57,39 +57,16 @@ func (s *Server) ServeSSE(w http.ResponseWriter, r *http.Request, att *broker.At
 		s.refuse(st.out, func() { st.out.last(append(head, frame.SSE()...), closeGrace) })
 		return
 	}
-	go s.streamSSE(st, conn, head)
-}
-
-// streamSSE is the goroutine of a hijacked event stream.
-func (s *Server) streamSSE(st *stream, conn net.Conn, head []byte) {
-	defer s.leave(st)
-	token, watched := s.poll.watch(conn, st)
-	gone := make(chan struct{})
-	if watched {
-		close(gone)
-	} else {
+	st.head = head
+	if !s.poll.watch(st, conn) {
+		st.reader = make(chan struct{})
 		go func() {
-			defer close(gone)
+			defer close(st.reader)
 			discard(conn)
 			st.notify(flagGone)
 		}()
 	}
-	end := st.guarded(func() ending { return st.runAfter(head) })
-	s.poll.unwatch(conn, token)
-	st.finish(end)
-	<-gone
-}
-
-// runAfter writes what the stream begins with, and runs it.
-func (st *stream) runAfter(head []byte) ending {
-	b := getBatch()
-	b.add(nil, head)
-	whole, err := st.send(b)
-	b.release()
-	if err != nil {
-		return ending{reason: st.writeFailure(err), whole: whole}
-	}
-	return st.run()
+	st.start()
 }
 
 // discard reads until the client closes: what it sends after its request is
@@ -162,13 +139,39 @@ func (s *Server) serveResponse(w http.ResponseWriter, r *http.Request, st *strea
 		return
 	}
 	defer s.leave(st)
+	st.turns = make(chan struct{}, 1)
+	st.head = opening()
 	stop := context.AfterFunc(r.Context(), func() { st.notify(flagGone) })
 	defer stop()
+	st.att.Notify(st.woken)
 	st.finish(st.guarded(func() ending {
 		w.WriteHeader(http.StatusOK)
-		return st.runAfter(opening())
+		return st.takeTurns()
 	}))
 }
+
+// takeTurns takes the turns of a stream that has a goroutine of its own.
+func (st *stream) takeTurns() ending {
+	for {
+		b := batches.Get().(*batch) //nolint:forcetypeassert // the pool has nothing else
+		end, more := st.flush(b)
+		b.forget()
+		batches.Put(b)
+		if end.reason != "" {
+			return end
+		}
+		if more {
+			continue
+		}
+		st.out.idle()
+		if st.flags.CompareAndSwap(flagRunning, 0) {
+			<-st.turns
+		}
+	}
+}
+
+// batches are for streams that have no worker.
+var batches = sync.Pool{New: func() any { return newBatch() }}
 
 // response is the output of a stream that net/http writes.
 type response struct {

@@ -12,22 +12,28 @@ import (
 	"github.com/warren-gateway/warren/broker"
 )
 
-// What a stream is told while it waits; bits of stream.flags.
+// What a stream is told; bits of stream.flags.
 const (
-	flagGone  uint32 = 1 << iota // the client closed or vanished
-	flagBeat                     // a heartbeat may be due
-	flagDrain                    // write what is ready, then say bye
-	flagAbort                    // end at once
-	flagReply                    // answers or control frames are waiting (WebSocket)
-	flagFault                    // end with stream.fault
+	flagRunning uint32 = 1 << iota // it has a turn, or is queued for one
+	flagWake                       // its attachment has something
+	flagGone                       // the client closed or vanished
+	flagBeat                       // a heartbeat may be due
+	flagDrain                      // write what is ready, then say bye
+	flagAbort                      // end at once
+	flagReply                      // answers or control frames are waiting (WebSocket)
+	flagFault                      // end with stream.fault
 )
 
 // closeGrace is how long a WebSocket client may take to answer a close frame,
 // and any client to take its bye.
 const closeGrace = time.Second
 
-// stream is one client's stream, SSE or WebSocket: an attachment, an output and
-// the one goroutine that moves frames from the one to the other.
+// maxRounds is how many system calls a turn may take while others wait.
+const maxRounds = 4
+
+// stream is one client's stream, SSE or WebSocket. What moves its frames is a
+// turn: a worker's, or on HTTP/2 its handler's. There is at most one at a time,
+// which flagRunning sees to, so what a turn uses needs no lock.
 type stream struct {
 	srv       *Server
 	out       output
@@ -35,9 +41,13 @@ type stream struct {
 	session   Session
 	ws        *wsConn // nil on SSE
 	transport broker.Transport
+	head      []byte // written before the first frame
 
-	signal chan struct{} // one token: flags have changed
-	flags  atomic.Uint32
+	flags atomic.Uint32
+	// turns is where the handler of an HTTP/2 stream waits for its next turn;
+	// nil on hijacked connections.
+	turns chan struct{}
+	after *stream // the workers', under their mutex
 
 	// lastSent and lastPing are on the server's clock; the wheel reads them.
 	lastSent, lastPing atomic.Int64
@@ -51,43 +61,66 @@ type stream struct {
 	prev, next *stream
 	slot       int
 
+	// watched names the connection to the poller; reader is closed when the
+	// goroutine has ended that reads where there is no poller, nil for none.
+	watched pollToken
+	reader  chan struct{}
+
 	mu     sync.Mutex         // guards all below
 	cancel context.CancelFunc // of the operation under way
 	fault  Reason
 	dead   bool // operations are cancelled before they begin
 }
 
+// newStream returns a stream that waits for nothing before start.
 func newStream(s *Server, t broker.Transport) *stream {
-	st := &stream{
-		srv: s, transport: t,
-		signal: make(chan struct{}, 1), started: s.now(), ask: firstAsk,
-	}
+	st := &stream{srv: s, transport: t, started: s.now(), ask: firstAsk}
+	st.flags.Store(flagRunning)
 	st.lastSent.Store(int64(st.started))
 	st.lastPing.Store(int64(st.started))
 	return st
 }
 
-// notify sets a flag and wakes the stream.
+// start gives a stream that has its attachment its first turn.
+func (st *stream) start() {
+	st.att.Notify(st.woken)
+	st.srv.workers.push(st)
+}
+
+// woken is what the attachment calls when it has something.
+func (st *stream) woken() { st.notify(flagWake) }
+
+// notify sets a flag, and sees to a turn unless there is one.
 func (st *stream) notify(flag uint32) {
-	st.flags.Or(flag)
-	select {
-	case st.signal <- struct{}{}:
-	default:
+	for {
+		old := st.flags.Load()
+		if !st.flags.CompareAndSwap(old, old|flag|flagRunning) {
+			continue
+		}
+		if old&flagRunning == 0 {
+			if st.turns != nil {
+				st.turns <- struct{}{} // of capacity one, and nobody else sends
+			} else {
+				st.srv.workers.push(st)
+			}
+		}
+		break
 	}
 	if flag&(flagGone|flagAbort) != 0 {
 		st.cancelOperation()
 	}
 }
 
-// hangUp says that the client closed its side. A WebSocket's reader finds out
-// by itself, after a close frame that may come before; unless it is busy with a
-// request, which nobody waits for any more.
-func (st *stream) hangUp() {
-	if st.ws == nil {
+// polled says that the client sent something or closed its side. A WebSocket's
+// reader finds out what it is, unless it is busy with a request, for which
+// nobody waits any more.
+func (st *stream) polled() {
+	switch {
+	case st.ws == nil:
 		st.notify(flagGone)
-		return
+	case !st.ws.startReading():
+		st.cancelOperation()
 	}
-	st.cancelOperation()
 }
 
 // abort ends the stream at once, whatever its client does.
@@ -140,43 +173,48 @@ type ending struct {
 	retry time.Duration
 }
 
-// run moves frames until the stream ends, and says how.
-func (st *stream) run() ending {
-	for {
-		end, more := st.flush()
-		if end.reason != "" {
-			return end
-		}
-		if more {
-			continue
-		}
-		st.out.idle()
-		select {
-		case <-st.att.Wake():
-		case <-st.signal:
-		}
+// turn moves frames until none are ready, the stream ends, or it is time to let
+// others have theirs.
+func (st *stream) turn(b *batch) {
+	more := false
+	end := st.guarded(func() (end ending) {
+		end, more = st.flush(b)
+		return end
+	})
+	switch {
+	case end.reason != "":
+		go st.over(end) // it waits for its client
+	case more || !st.flags.CompareAndSwap(flagRunning, 0):
+		st.srv.workers.push(st)
 	}
 }
 
-// flush writes all that is ready. more says that there may be more at once.
-func (st *stream) flush() (end ending, more bool) {
-	b := getBatch()
-	defer b.release()
-	flags := st.flags.Swap(0)
+// over ends a stream on a hijacked connection.
+func (st *stream) over(end ending) {
+	st.finish(end)
+	st.srv.leave(st)
+}
+
+// flush writes what is ready. more says that there may be more at once.
+func (st *stream) flush(b *batch) (end ending, more bool) {
+	flags := st.flags.Swap(flagRunning)
 	if end = st.ending(flags); end.reason != "" {
 		return end, false
 	}
-	for round := 0; ; round++ {
+	for round := range maxRounds {
 		var err error
 		if b.frames, err = st.att.Next(b.frames[:0], st.ask); err != nil {
 			return ending{reason: endReason(err), whole: true}, false
 		}
 		ready := len(b.frames)
-		if round == 0 && flags != 0 {
+		if round == 0 {
 			st.addOwn(b, flags)
 		}
 		if len(b.frames) == 0 && !st.hasControl() {
-			break
+			if flags&flagDrain != 0 {
+				return ending{reason: ReasonShuttingDown, whole: true}, false
+			}
+			return ending{}, false
 		}
 		if whole, err := st.write(b); err != nil {
 			return ending{reason: st.writeFailure(err), whole: whole}, false
@@ -184,15 +222,12 @@ func (st *stream) flush() (end ending, more bool) {
 		if ready > 0 {
 			st.att.Handed()
 		}
-		if st.flags.Load() != 0 {
-			st.flags.Or(flags & flagDrain) // not dealt with yet
-			return ending{}, true
+		if st.flags.Load() != flagRunning {
+			break
 		}
 	}
-	if flags&flagDrain != 0 {
-		return ending{reason: ReasonShuttingDown, whole: true}, false
-	}
-	return ending{}, false
+	st.flags.Or(flags & flagDrain) // not dealt with yet
+	return ending{}, true
 }
 
 // ending looks for flags that end the stream at once.
@@ -241,10 +276,14 @@ func (st *stream) write(b *batch) (whole bool, err error) {
 	var head [maxHeader]byte
 	total, writes := 0, uint64(0)
 	b.reset()
+	if st.head != nil {
+		b.buf = append(b.buf, st.head...)
+		st.head = nil
+	}
 	if st.ws != nil {
 		b.buf = st.ws.takeControl(b.buf)
-		b.size = len(b.buf)
 	}
+	b.size = len(b.buf)
 	for _, f := range b.frames {
 		before, body := st.parts(f, &head)
 		if !b.room(len(before) + len(body)) {
@@ -338,6 +377,7 @@ func (st *stream) guarded(f func() ending) (end ending) {
 // finish says bye and closes, and gives back all that the stream held.
 func (st *stream) finish(end ending) {
 	s := st.srv
+	s.poll.unwatch(st)
 	st.goodbye(end, s.byeFrame(end.reason, end.retry))
 	st.cancelOperation()
 	st.release()
@@ -375,6 +415,10 @@ func (st *stream) release() {
 	}
 	if st.ws != nil {
 		st.ws.wait()
+		_ = st.ws.lib.CloseNow() // takes the library's finalizer off
+	}
+	if st.reader != nil {
+		<-st.reader
 	}
 	if st.session != nil {
 		st.session.Closed()

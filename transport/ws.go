@@ -86,7 +86,7 @@ func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 		s.refuseWS(ws, st.out, errShuttingDown())
 		return
 	}
-	go s.streamWS(st, h)
+	go s.begin(st, h)
 }
 
 // RefuseWS completes the handshake, says bye and closes with the error's code,
@@ -107,21 +107,17 @@ func (s *Server) refuseWS(ws *wsConn, out output, err *broker.Error) {
 	s.refuse(out, func() { ws.goodbye(out, reason, frame, closeGrace) })
 }
 
-// streamWS is the goroutine of a WebSocket.
-func (s *Server) streamWS(st *stream, h Handshake) {
-	defer s.leave(st)
-	token, _ := s.poll.watch(st.ws.conn, st)
-	end := st.guarded(func() ending {
-		if end := st.open(h); end.reason != "" {
-			return end
-		}
-		h = Handshake{} // its closures may hold the whole request
-		st.ws.start()
-		return st.run()
-	})
-	s.poll.unwatch(st.ws.conn, token)
-	st.finish(end)
-	_ = st.ws.lib.CloseNow()
+// begin opens a WebSocket, on a goroutine of its own, since that may take as
+// long as the client or the broker likes.
+func (s *Server) begin(st *stream, h Handshake) {
+	pollable := s.poll.watch(st, st.ws.conn)
+	end := st.guarded(func() ending { return st.open(h) })
+	if end.reason != "" {
+		st.over(end)
+		return
+	}
+	st.ws.serveFrom(pollable)
+	st.start()
 }
 
 // open gets the attachment, after the auth message where one is needed.

@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -38,6 +40,11 @@ type wsConn struct {
 	early   []byte    // came with the handshake
 	readErr error     // the connection's own, to tell it from the library's
 	unread  io.Reader // the rest of a message that broke the rules
+	track   frameTracker
+	// polite says that the poller tells when there is something to read, so
+	// that the reader ends where it would wait for another message. between
+	// says that it is not in the middle of one.
+	polite, between bool
 
 	// unanswered is when the ping was sent that the client has not answered
 	// (0: none), on the server's clock.
@@ -52,26 +59,38 @@ type wsConn struct {
 	echo    []byte // the library's close frame
 	pongDue bool
 	pingDue bool
-	closing bool          // requests are not answered any more
-	done    chan struct{} // closed when the reader has ended; nil before it began
+	closing bool      // requests are not answered any more
+	reading bool      // a reader's goroutine is there
+	ready   sync.Cond // reading was cleared
 }
 
 func newWSConn() *wsConn {
 	w := &wsConn{}
-	w.space.L = &w.mu
+	w.space.L, w.ready.L = &w.mu, &w.mu
 	return w
 }
 
+// errNothing is what the library's read gets where it would have to wait for
+// the first byte of a frame that begins a message. It has taken nothing of one
+// by then, so it can be asked again.
+var errNothing = errors.New("nothing to read")
+
 // Read implements net.Conn for the library.
-func (w *wsConn) Read(p []byte) (int, error) {
-	if len(w.early) > 0 {
-		n := copy(p, w.early)
+func (w *wsConn) Read(p []byte) (n int, err error) {
+	switch {
+	case len(w.early) > 0:
+		n = copy(p, w.early)
 		if w.early = w.early[n:]; len(w.early) == 0 {
 			w.early = nil
 		}
-		return n, nil
+	case w.polite && w.between && w.track.whole():
+		if n, err = tryRead(w.conn, p); errors.Is(err, errNothing) {
+			return 0, err
+		}
+	default:
+		n, err = w.conn.Read(p)
 	}
-	n, err := w.conn.Read(p)
+	w.track.feed(p[:n])
 	if err != nil {
 		w.readErr = err
 	}
@@ -168,7 +187,9 @@ func (w *wsConn) takeReplies(dst []broker.Frame) []broker.Frame {
 func (w *wsConn) message() (p []byte, fault Reason, err error) {
 	// No context: one with a deadline costs a timer per read. The end of the
 	// connection ends the read.
+	w.between = true
 	typ, r, err := w.lib.Reader(context.Background())
+	w.between = false
 	if err != nil {
 		return nil, "", err
 	}
@@ -187,24 +208,51 @@ func (w *wsConn) message() (p []byte, fault Reason, err error) {
 	return p, "", nil
 }
 
-// start starts the reader: one goroutine, which wait waits for.
-func (w *wsConn) start() {
-	w.mu.Lock()
-	w.done = make(chan struct{})
-	w.mu.Unlock()
-	go w.read()
+// serveFrom begins to serve the client's messages. polite says that the poller
+// watches the connection.
+func (w *wsConn) serveFrom(watched bool) {
+	// Below TLS the poller sees records, not messages.
+	w.polite = watched && !isTLS(w.conn)
+	w.startReading()
 }
 
-// read serves the client's messages one after the other until it is gone, or
-// the stream ends. The stream's frames go on meanwhile.
+// startReading starts the reader unless there is one already, or the
+// conversation is over.
+func (w *wsConn) startReading() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reading || w.closing {
+		return false
+	}
+	w.reading = true
+	go w.read()
+	return true
+}
+
+// read serves the client's messages one after the other until there are no
+// more, the client is gone, or the stream ends. Frames go on meanwhile.
 func (w *wsConn) read() {
-	defer close(w.done)
+	again := w.readAll()
+	w.mu.Lock()
+	w.reading = false
+	again = again && !w.closing
+	w.ready.Broadcast()
+	w.mu.Unlock()
+	if again {
+		w.st.srv.poll.again(w.st, pollRead)
+	}
+}
+
+// readAll reports whether there may be more to read another time.
+func (w *wsConn) readAll() bool {
 	for {
 		p, fault, err := w.message()
 		switch {
+		case errors.Is(err, errNothing):
+			return true
 		case err != nil:
 			w.readFailed(err)
-			return
+			return false
 		case fault == "":
 			w.unanswered.Store(0) // whoever asks is alive
 			w.busy.Store(true)
@@ -213,7 +261,7 @@ func (w *wsConn) read() {
 		}
 		if fault != "" {
 			w.st.fail(fault)
-			return
+			return false
 		}
 	}
 }
@@ -235,7 +283,7 @@ func (w *wsConn) readFailed(err error) {
 // closing with unread data would reset the connection and could cost it the bye.
 func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience time.Duration) {
 	w.mu.Lock()
-	echo, done := w.echo, w.done
+	echo := w.echo
 	w.mu.Unlock()
 	if reason == ReasonClientGone {
 		if echo != nil {
@@ -250,16 +298,14 @@ func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience t
 	b = appendHeader(b, opClose, 2+len(rule.Reason))
 	b = append(b, byte(rule.Code>>8), byte(rule.Code))
 	out.last(append(b, rule.Reason...), patience)
-	w.linger(done, patience)
+	w.linger(patience)
 }
 
 // linger waits until the client has closed, and reads what it sends meanwhile.
-func (w *wsConn) linger(done chan struct{}, patience time.Duration) {
-	w.stopServing()
+func (w *wsConn) linger(patience time.Duration) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(patience))
-	if done != nil {
-		<-done
-	}
+	w.wait()
+	w.polite = false
 	if w.readErr != nil && !isTimeout(w.readErr) {
 		return
 	}
@@ -275,19 +321,21 @@ func (w *wsConn) linger(done chan struct{}, patience time.Duration) {
 	}
 }
 
-func (w *wsConn) stopServing() {
+// wait returns when the reader is gone, and keeps another from coming. Before,
+// the read it may wait in has to be bounded.
+func (w *wsConn) wait() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.closing = true
 	w.space.Broadcast()
-	w.mu.Unlock()
-}
-
-// wait returns when the reader is gone; the connection is closed by then.
-func (w *wsConn) wait() {
-	w.stopServing()
-	if w.done != nil {
-		<-w.done
+	for w.reading {
+		w.ready.Wait()
 	}
 }
 
 var _ net.Conn = (*wsConn)(nil)
+
+func isTLS(conn net.Conn) bool {
+	_, ok := conn.(*tls.Conn)
+	return ok
+}

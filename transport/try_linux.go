@@ -1,0 +1,69 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tryWrite writes as much of b.rest as the socket takes without waiting, and
+// takes that off.
+func tryWrite(raw syscall.RawConn, b *batch) (written int, err error) {
+	if err := raw.Write(b.try); err != nil {
+		return 0, fmt.Errorf("write to the client: %w", err)
+	}
+	switch {
+	case errors.Is(b.tryErr, unix.EAGAIN):
+		return 0, nil
+	case b.tryErr != nil:
+		return 0, fmt.Errorf("write to the client: %w", b.tryErr)
+	}
+	b.advance(b.tried)
+	return b.tried, nil
+}
+
+// tryOnce never asks to be called again when the descriptor is ready.
+func (b *batch) tryOnce(fd uintptr) bool {
+	for {
+		if len(b.rest) == 1 {
+			b.tried, b.tryErr = unix.Write(int(fd), b.rest[0])
+		} else {
+			b.tried, b.tryErr = unix.Writev(int(fd), b.rest)
+		}
+		if b.tryErr != unix.EINTR { //nolint:errorlint // a system call's own
+			return true
+		}
+	}
+}
+
+// tryRead reads what is there without waiting, and answers errNothing if that
+// is nothing.
+func tryRead(conn net.Conn, p []byte) (n int, err error) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return conn.Read(p) //nolint:wrapcheck // net's own, as the library expects it
+	}
+	var rerr error
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			if n, rerr = unix.Read(int(fd), p); !errors.Is(rerr, unix.EINTR) {
+				return true
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read from the client: %w", err)
+	case errors.Is(rerr, unix.EAGAIN):
+		return 0, errNothing
+	case rerr != nil:
+		return 0, fmt.Errorf("read from the client: %w", rerr)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package transport
+
+import (
+	"net"
+	"syscall"
+)
+
+// tryWrite leaves everything to the write that waits.
+func tryWrite(syscall.RawConn, *batch) (int, error) { return 0, nil }
+
+// tryRead waits: without a poller nobody is in a hurry to end.
+func tryRead(conn net.Conn, p []byte) (int, error) { return conn.Read(p) }
+
+func (b *batch) tryOnce(uintptr) bool { return true }
