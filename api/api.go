@@ -91,6 +91,7 @@ type API struct {
 	allow    map[string]string // route pattern → the header Allow
 	refusals *refusalLog
 	guests   guests
+	proven   provenTokens
 	draining atomic.Bool
 }
 

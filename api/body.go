@@ -87,10 +87,39 @@ func validJSON(raw []byte) error {
 		return invalid("", "the JSON is empty")
 	case !utf8.Valid(raw): // json.Valid does not look
 		return invalid("", "the JSON is not valid UTF-8")
+	case deeper(raw, maxDepth):
+		return invalid("", "the JSON nests deeper than 32 levels")
 	case !json.Valid(raw):
 		return invalid("", "this is not one valid JSON value")
 	}
 	return nil
+}
+
+// maxDepth is how deep the JSON of a request nests: binding arguments have 8
+// levels, headers of a message to publish some more. Each level is scanned again
+// when it is decoded, so 64 KiB of brackets would cost a second.
+const maxDepth = 32
+
+// deeper reports whether JSON nests deeper than that many levels. What it says
+// of text that is no JSON does not matter.
+func deeper(raw []byte, levels int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > levels {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // has reports whether the member is there.

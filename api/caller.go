@@ -50,7 +50,7 @@ func (a *API) identify(r *http.Request, kind endpoint) (caller, error) {
 	anonymous := identity.AnonymousAt(middleware.GetClientIPAddr(r.Context()))
 	c := caller{Identity: anonymous, key: anonymous.Caller()}
 	if a.opts.Verifier != nil {
-		verified, err := a.verify(r, kind)
+		verified, err := a.verify(r, kind, c.key)
 		switch {
 		case err != nil:
 			// A flood of bad tokens counts against the address: nobody else is known.
@@ -73,8 +73,9 @@ func (a *API) identify(r *http.Request, kind endpoint) (caller, error) {
 	return c, nil
 }
 
-// verify returns the identity that the request's token names, nil without a token.
-func (a *API) verify(r *http.Request, kind endpoint) (*identity.Identity, error) {
+// verify returns the identity that the request's token names, nil without a
+// token. address is the key of the client's address.
+func (a *API) verify(r *http.Request, kind endpoint, address string) (*identity.Identity, error) {
 	from := identity.FromStreamRequest
 	if kind == endpointREST {
 		from = identity.FromRequest
@@ -93,10 +94,17 @@ func (a *API) verify(r *http.Request, kind endpoint) (*identity.Identity, error)
 			return nil, broker.Errorf(broker.CodeForbiddenOrigin, "a cookie counts for pages of this gateway and of allowed origins alone")
 		}
 	}
+	// A signature takes some 50 µs to check. An address that has used up its
+	// requests with bad tokens gets no more of them, save for tokens that were
+	// good before: those of others behind the same address go on counting.
+	if limited := a.opts.Admission.Spent(address); limited != nil && !a.proven.has(presented.Token) {
+		return nil, limited
+	}
 	id, err := a.opts.Verifier.Verify(r.Context(), presented.Token)
 	if err != nil {
 		return nil, unauthorized(err)
 	}
+	a.proven.add(presented.Token)
 	return &id, nil
 }
 

@@ -94,6 +94,8 @@ func bodyRefusals() []refusal {
 		at(post("arguments no object", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":[]}]}`, "arguments"), 0),
 		at(post("arguments too deep", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":`+nested+`}]}`, "arguments"), 0),
 		at(post("number out of range", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"n":1e999}}]}`, "arguments"), 0),
+		post("JSON too deep", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`}}]}`, ""),
+		post("a bracket in a string does not nest", `{"linger_seconds":"`+strings.Repeat(`[\"`, 40)+`"}`, "linger_seconds"),
 		post("65 bindings", manyBindings(65), "bindings"),
 		{name: "missing exchange", method: "POST", path: "/v1/subscriptions", body: `{"bindings":[{"exchange":"orders","routing_key":"a"},{"exchange":"nope","routing_key":"a"}]}`, status: 404, code: "exchange_not_found", binding: 2},
 		{name: "denied exchange", method: "POST", path: "/v1/subscriptions", body: `{"bindings":[{"exchange":"amq.rabbitmq.trace","routing_key":"#"}]}`, status: 403, code: "forbidden_binding", binding: 1},

@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,15 +251,43 @@ func TestCapabilityAttachLetsTheIDSuffice(t *testing.T) {
 	refusal{method: "GET", path: sub.Links["sse"], header: bearer("a.b.c"), status: 401, code: "unauthorized"}.check(t, g)
 }
 
+// countingVerifier counts the signatures that are checked.
+type countingVerifier struct {
+	api.Verifier
+
+	asked atomic.Int64
+}
+
+func (v *countingVerifier) Verify(ctx context.Context, token identity.Token) (identity.Identity, error) {
+	v.asked.Add(1)
+	return v.Verifier.Verify(ctx, token)
+}
+
 func TestBadTokensCountAgainstTheAddress(t *testing.T) {
 	i := newIssuer(t)
-	g := newGateway(t, i.use, func(s *setup) { s.bounds.RequestRate, s.bounds.RequestBurst = 0.01, 3 })
+	verifier := &countingVerifier{}
+	g := newGateway(t, i.use, func(s *setup) {
+		verifier.Verifier = s.options.Verifier
+		s.options.Verifier = verifier
+		s.bounds.RequestRate, s.bounds.RequestBurst = 0.01, 3
+	})
+	known := bearer(i.token("alice", time.Hour))
+	if a := g.do("GET", "/v1/exchanges", "", known...); a.status != http.StatusOK {
+		t.Fatalf("a good token: %s", a.body)
+	}
 	for range 3 {
 		refusal{method: "GET", path: "/v1/exchanges", header: bearer("a.b.c"), status: 401, code: "unauthorized"}.check(t, g)
 	}
-	refusal{method: "GET", path: "/v1/exchanges", header: bearer("a.b.c"), status: 429, code: "rate_limited"}.check(t, g)
-	if a := g.do("GET", "/v1/exchanges", "", bearer(i.token("alice", time.Hour))...); a.status != http.StatusOK {
-		t.Errorf("a good token suffers: %s", a.body)
+	asked := verifier.asked.Load()
+	for range 5 {
+		refusal{method: "GET", path: "/v1/exchanges", header: bearer("a.b.c"), status: 429, code: "rate_limited"}.check(t, g)
+		refusal{method: "GET", path: "/v1/exchanges", header: bearer(i.token("bob", time.Hour)), status: 429, code: "rate_limited"}.check(t, g)
+	}
+	if n := verifier.asked.Load() - asked; n > 0 {
+		t.Errorf("%d signatures were checked for an address that is over its rate", n)
+	}
+	if a := g.do("GET", "/v1/exchanges", "", known...); a.status != http.StatusOK {
+		t.Errorf("a token that was good before suffers: %s", a.body)
 	}
 }
 

@@ -99,6 +99,25 @@ func (g *Gate) Request(key string) error {
 	return nil
 }
 
+// Spent answers what Request would answer now, and counts nothing: for what is
+// cheap to refuse and dear to look at.
+func (g *Gate) Spent(key string) error {
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c, known := g.callers.get(key)
+	if !known {
+		return nil
+	}
+	r := c.requests.ReserveN(now, 1)
+	wait := delay(r, now)
+	r.CancelAt(now)
+	if wait > 0 {
+		return rateLimited(LimitRequests, wait, "too many requests; slow down")
+	}
+	return nil
+}
+
 // Create counts one creation of a subscription, against the caller's rate and
 // the process's. Errors are *broker.Error of CodeRateLimited, or CodeOverCapacity
 // when it is the process that has to wait, with RetryAfter.

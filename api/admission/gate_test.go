@@ -297,3 +297,28 @@ func TestCountsReturnToZero(t *testing.T) {
 		}
 	})
 }
+
+func TestSpentAnswersWhatRequestWouldAndCountsNothing(t *testing.T) {
+	limits := DefaultLimits()
+	limits.RequestRate, limits.RequestBurst = 4, 2
+	g, c := newGate(limits)
+	for range 10 {
+		if err := g.Spent("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := g.Request("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		if e := refusal(t, g.Spent("a")); e.Code != broker.CodeRateLimited || e.RetryAfter != 250*time.Millisecond {
+			t.Fatalf("refused with %+v", e)
+		}
+	}
+	c.at = c.at.Add(250 * time.Millisecond)
+	if err := g.Request("a"); err != nil {
+		t.Errorf("asking cost something: %v", err)
+	}
+}
