@@ -14,3 +14,9 @@ var OpenAPI []byte
 //
 //go:embed asyncapi.yaml
 var AsyncAPI []byte
+
+// Protocol is docs/protocol.md: the same for people, with every requirement
+// numbered [P-n]. The conformance suite reads the requirements from it.
+//
+//go:embed docs/protocol.md
+var Protocol string

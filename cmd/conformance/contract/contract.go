@@ -1,0 +1,135 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/pb33f/libopenapi-validator/config"
+	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/warren-gateway/warren"
+)
+
+// Contract is a pair of specifications, compiled.
+type Contract struct {
+	mu        sync.Mutex // serialises validator, which caches as it goes
+	validator validator.Validator
+	options   *config.ValidationOptions
+	openapi   *v3.Document
+
+	frames   map[string]frameType
+	requests map[string]*jsonschema.Schema
+	tables   Tables
+}
+
+// frameType is a row of x-frame-types, with the schema that it names.
+type frameType struct {
+	FrameType
+	schema *jsonschema.Schema
+}
+
+// Load compiles the specifications that are embedded, once.
+var Load = sync.OnceValues(func() (*Contract, error) { return New(warren.OpenAPI, warren.AsyncAPI) })
+
+// New compiles an openapi.yaml and an asyncapi.yaml.
+func New(openapi, asyncapi []byte) (*Contract, error) {
+	c := &Contract{frames: map[string]frameType{}, requests: map[string]*jsonschema.Schema{}}
+	if err := c.loadOpenAPI(openapi); err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
+	if err := c.loadAsyncAPI(asyncapi); err != nil {
+		return nil, fmt.Errorf("asyncapi.yaml: %w", err)
+	}
+	var err error
+	c.tables, err = readTables(openapi, asyncapi)
+	return c, err
+}
+
+func (c *Contract) loadOpenAPI(text []byte) error {
+	doc, err := libopenapi.NewDocument(text)
+	if err != nil {
+		return err
+	}
+	model, err := doc.BuildV3Model()
+	if err != nil {
+		return err
+	}
+	c.openapi = &model.Model
+	c.options = config.NewValidationOptions(config.WithFormatAssertions(), config.WithoutSecurityValidation())
+	v, errs := validator.NewValidator(doc, config.WithExistingOpts(c.options))
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	c.validator = v
+	return nil
+}
+
+func (c *Contract) loadAsyncAPI(text []byte) error {
+	var doc any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	compiler.AssertContent()
+	const address = "asyncapi.yaml"
+	if err := compiler.AddResource(address, plain(doc)); err != nil {
+		return err
+	}
+	schema := func(name string) (*jsonschema.Schema, error) {
+		return compiler.Compile(address + "#/components/schemas/" + name)
+	}
+	var tables asyncTables
+	if err := yaml.Unmarshal(text, &tables); err != nil {
+		return err
+	}
+	for _, t := range tables.FrameTypes {
+		s, err := schema(t.Schema)
+		if err != nil {
+			return err
+		}
+		c.frames[t.Type] = frameType{t, s}
+	}
+	for _, t := range tables.RequestTypes {
+		s, err := schema(t.Schema)
+		if err != nil {
+			return err
+		}
+		c.requests[t.Type] = s
+	}
+	return nil
+}
+
+// plain makes of what yaml decodes what encoding/json would: all integers become float64, as the schema library compares
+// numbers by value anyway but knows only some integer types.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			v[k] = plain(e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = plain(e)
+		}
+	case int:
+		return float64(v)
+	case uint64:
+		return float64(v)
+	}
+	return v
+}
+
+// Tables returns the tables of both specifications.
+func (c *Contract) Tables() Tables { return c.tables }
+
+// decode reads one JSON value as the schema library wants it.
+func decode(raw []byte) (any, error) {
+	return jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+}

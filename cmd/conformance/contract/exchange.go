@@ -1,0 +1,193 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pb33f/libopenapi-validator/errors"
+	"github.com/pb33f/libopenapi-validator/paths"
+	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+)
+
+// Exchange returns the faults of a request and its answer. The bodies are given apart, because whoever calls has read
+// them; answer is nil where the body is none of a document: of a stream, or of a handshake.
+func (c *Contract) Exchange(r *http.Request, body []byte, resp *http.Response, answer []byte) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := exchange{Contract: c, request: r, response: resp, body: body, answer: answer}
+	e.check()
+	return e.faults
+}
+
+// exchange is one request and its answer under examination.
+type exchange struct {
+	*Contract
+	request  *http.Request
+	response *http.Response
+	body     []byte
+	answer   []byte
+	faults   []string
+}
+
+func (e *exchange) fault(format string, args ...any) {
+	what := fmt.Sprintf("%s %s: %d: ", e.request.Method, e.request.URL.Path, e.response.StatusCode)
+	e.faults = append(e.faults, what+fmt.Sprintf(format, args...))
+}
+
+func (e *exchange) check() {
+	// The validator reads bodies and may change what it is given.
+	asked := e.request.Clone(e.request.Context())
+	item, _, found := paths.FindPath(asked, e.openapi, e.options)
+	if found == "" {
+		item, found = e.findPath(asked)
+	}
+	if item == nil {
+		e.checkUnknownPath()
+		return
+	}
+	operation := item.GetOperations().GetOrZero(strings.ToLower(e.request.Method))
+	if operation == nil || e.response.StatusCode == http.StatusMethodNotAllowed {
+		// The 405 of a path is described with its operation for OPTIONS.
+		if e.response.StatusCode != http.StatusMethodNotAllowed && !e.refusedBefore() {
+			e.fault("the method is not described, and should be answered with 405")
+			return
+		}
+		asked.Method = http.MethodOptions
+		operation = item.Options
+	}
+	if operation == nil {
+		e.fault("%s has no description of other methods", found)
+		return
+	}
+	described := operation.Responses.Codes.GetOrZero(strconv.Itoa(e.response.StatusCode))
+	if described == nil {
+		e.fault("the status is not described for %s", found)
+		return
+	}
+	e.checkHeaders(described)
+	e.checkContentType(described)
+	e.checkAnswer(asked, described)
+	// After a handshake a refusal comes as bye, so 101 says nothing about the request.
+	if e.response.StatusCode < http.StatusBadRequest && e.response.StatusCode != http.StatusSwitchingProtocols {
+		e.checkRequest(asked)
+	}
+}
+
+// refusedBefore tells of refusals that come before the method is looked at.
+func (e *exchange) refusedBefore() bool {
+	return e.response.StatusCode == http.StatusForbidden || e.response.StatusCode == http.StatusMisdirectedRequest
+}
+
+// findPath finds the path for a method that it does not have.
+func (e *exchange) findPath(r *http.Request) (*v3.PathItem, string) {
+	probe := r.Clone(r.Context())
+	probe.Method = http.MethodOptions
+	item, _, found := paths.FindPath(probe, e.openapi, e.options)
+	return item, found
+}
+
+func (e *exchange) checkUnknownPath() {
+	if e.refusedBefore() {
+		return
+	}
+	if e.response.StatusCode != http.StatusNotFound {
+		e.fault("the path is not described, and should be answered with 404")
+		return
+	}
+	described := e.openapi.Components.Responses.GetOrZero("NotFound") // x-fallback-responses
+	if e.request.Method == http.MethodHead {
+		described = e.openapi.Components.Responses.GetOrZero("HeadNotFound")
+	}
+	if described == nil {
+		e.fault("components/responses has no NotFound")
+		return
+	}
+	e.checkHeaders(described)
+	e.checkContentType(described)
+	// An operation that has the same answer stands in, so that its schema is applied.
+	probe := e.request.Clone(e.request.Context())
+	probe.Method, probe.URL.Path, probe.URL.RawPath = http.MethodPut, "/v1/exchanges/none", ""
+	e.checkAnswer(probe, described)
+}
+
+// implicitHeaders need no description: x-implicit-headers of openapi.yaml.
+var implicitHeaders = []string{"Connection", "Content-Length", "Content-Type", "Date", "Keep-Alive", "Transfer-Encoding"}
+
+func (e *exchange) checkHeaders(described *v3.Response) {
+	known := map[string]bool{}
+	for _, name := range implicitHeaders {
+		known[name] = true
+	}
+	if described.Headers != nil {
+		for name := range described.Headers.KeysFromOldest() {
+			known[http.CanonicalHeaderKey(name)] = true
+		}
+	}
+	for name := range e.response.Header {
+		if !known[name] {
+			e.fault("the header %s is not described", name)
+		}
+	}
+}
+
+func (e *exchange) checkContentType(described *v3.Response) {
+	given := e.response.Header.Get("Content-Type")
+	if e.request.Method == http.MethodHead {
+		return // described without a body; the content type is that of GET
+	}
+	if described.Content == nil || described.Content.Len() == 0 {
+		if given != "" || len(e.answer) > 0 {
+			e.fault("no body is described, but %d bytes of %q came", len(e.answer), given)
+		}
+		return
+	}
+	kind, _, err := mime.ParseMediaType(given)
+	var may []string
+	for name := range described.Content.KeysFromOldest() {
+		plain, _, _ := mime.ParseMediaType(name)
+		may = append(may, plain)
+	}
+	if err != nil || !slices.Contains(may, kind) {
+		e.fault("the content type is %q, not one of %v", given, may)
+	}
+}
+
+// checkAnswer has the validator look at headers and body.
+func (e *exchange) checkAnswer(asked *http.Request, described *v3.Response) {
+	body := e.answer
+	if body == nil && described.Content != nil && described.Content.Len() > 0 {
+		body = []byte("{}") // a stream: its schema is a string, and its lines are looked at elsewhere
+	}
+	resp := &http.Response{
+		StatusCode: e.response.StatusCode, Header: e.response.Header.Clone(), Request: asked,
+		Body: io.NopCloser(bytes.NewReader(body)),
+	}
+	if ok, errs := e.validator.ValidateHttpResponse(asked, resp); !ok {
+		e.add("answer", errs)
+	}
+}
+
+// checkRequest holds a request that was taken to its description.
+func (e *exchange) checkRequest(asked *http.Request) {
+	asked.Body = io.NopCloser(bytes.NewReader(e.body))
+	asked.ContentLength = int64(len(e.body))
+	if ok, errs := e.validator.ValidateHttpRequestSync(asked); !ok {
+		e.add("the request should have been refused", errs)
+	}
+}
+
+func (e *exchange) add(what string, errs []*errors.ValidationError) {
+	for _, err := range errs {
+		var more []string
+		for _, s := range err.SchemaValidationErrors {
+			more = append(more, s.Reason+" at "+s.KeywordLocation)
+		}
+		e.fault("%s: %s: %s %s", what, err.Message, err.Reason, strings.Join(more, "; "))
+	}
+}

@@ -1,0 +1,201 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
+)
+
+// Need says what a check cannot do without.
+type Need uint
+
+// What a check may need.
+const (
+	Memory    Need = 1 << iota // exchanges of the gateway's own: --broker memory://
+	AMQP                       // a RabbitMQ server that the suite may publish to
+	Alone                      // that no other check runs: it uses up the caller's rates or caps
+	Patient                    // much time, most of it waiting: it starts first
+	Gateway                    // gateways of its own, in other configurations: Options.Binary
+	Oversized                  // messages above the gateway's bound, which memory:// takes only if the bound is small
+)
+
+// Check tries something and records what it saw.
+type Check struct {
+	Name  string   // what is tried
+	Of    []string // the requirements that it records, "P-1"
+	Needs Need
+	Run   func(*T)
+}
+
+// registry has all checks, in the order of the chapters.
+var registry []Check
+
+// register adds the checks of a chapter; the files of the chapters call it from init.
+func register(checks ...Check) { registry = append(registry, checks...) }
+
+// Checks returns all checks.
+func Checks() []Check { return append([]Check(nil), registry...) }
+
+// Options say which deployment is driven, and how.
+type Options struct {
+	// URL is where the gateway is.
+	URL string
+	// AMQPURL is the server behind it; "" with memory://.
+	AMQPURL string
+	// Binary is a warren executable, of which gateways in other configurations are started for what no running gateway can
+	// show (tokens, TLS, a drain, small bounds). Without it these requirements are left out.
+	Binary string
+	// Bounds are the values of flags (without dashes, durations in seconds) that are not at their default.
+	Bounds map[string]float64
+	// Parallel is how many checks run at a time; 12 if 0.
+	Parallel int
+	// Only limits the run to checks that name one of these requirements, if not empty.
+	Only []string
+	// Progress gets a line per check as it ends; nil: nothing.
+	Progress io.Writer
+}
+
+// status is how a requirement fared.
+type status int
+
+// The statuses, from best to worst.
+const (
+	leftOut status = iota
+	passed
+	failed
+)
+
+func (s status) String() string { return [...]string{"left out", "passed", "failed"}[s] }
+
+// Row is what is reported of one requirement.
+type Row struct {
+	ID     string // "P-1"
+	Text   string // as docs/protocol.md has it
+	Seen   string // what was seen, or why it is left out
+	status status
+}
+
+// Passed tells whether the requirement was tried and kept.
+func (r Row) Passed() bool { return r.status == passed }
+
+// Failed tells whether it was broken.
+func (r Row) Failed() bool { return r.status == failed }
+
+// Status returns "passed", "failed" or "left out".
+func (r Row) Status() string { return r.status.String() }
+
+// Run runs the checks. The error is about the run itself, such as a gateway that cannot be reached; requirements that
+// are broken are in the rows.
+func Run(ctx context.Context, o Options) ([]Row, error) {
+	base, err := url.Parse(o.URL)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("%q is no http(s) address", o.URL)
+	}
+	spec, err := contract.Load()
+	if err != nil {
+		return nil, err
+	}
+	board, err := newBoard(o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	w := newWorld(ctx, o, base, spec, board)
+	defer w.close()
+	if err := w.meet(ctx); err != nil {
+		return nil, err
+	}
+	if w.source, err = openSource(ctx, w, o.AMQPURL); err != nil {
+		return nil, err
+	}
+	w.run(ctx, w.choose(o.Only))
+	w.board.unseen(w.why)
+	return w.board.rows(), nil
+}
+
+// choose returns the checks that fit the deployment.
+func (w *World) choose(only []string) []Check {
+	var out []Check
+	for _, c := range registry {
+		if w.why(c.Needs) == "" && (len(only) == 0 || names(c.Of, only)) {
+			out = append(out, c)
+		}
+	}
+	w.board.expect(len(out))
+	return out
+}
+
+func names(of, only []string) bool {
+	for _, a := range of {
+		for _, b := range only {
+			if a == b {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// why says why checks with these needs do not fit, or "".
+func (w *World) why(needs Need) string {
+	memory := w.options.AMQPURL == ""
+	switch {
+	case needs&Memory != 0 && !memory:
+		return "the gateway has no exchanges of its own"
+	case needs&AMQP != 0 && memory:
+		return "needs RabbitMQ (--amqp)"
+	case needs&Gateway != 0 && w.options.Binary == "":
+		return "needs gateways in other configurations (--binary)"
+	case needs&Oversized != 0 && memory && w.Bound("max-message-bytes") > publishable:
+		return fmt.Sprintf("memory:// takes no message above --max-message-bytes %.0f", w.Bound("max-message-bytes"))
+	}
+	return ""
+}
+
+// run runs the checks: those that wait for long at once, the others a few at a time, and those that stand alone at the end.
+func (w *World) run(ctx context.Context, checks []Check) {
+	slots := make(chan struct{}, w.options.Parallel)
+	var all sync.WaitGroup
+	var alone []Check
+	for _, c := range checks {
+		if c.Needs&Alone != 0 {
+			alone = append(alone, c)
+			continue
+		}
+		all.Go(func() {
+			if c.Needs&Patient == 0 {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+			}
+			w.try(ctx, c)
+		})
+	}
+	all.Wait()
+	for _, c := range alone {
+		w.try(ctx, c)
+	}
+}
+
+// checkTime bounds one check.
+const checkTime = 50 * time.Second
+
+// try runs one check.
+func (w *World) try(ctx context.Context, c Check) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	t := newT(ctx, w, c)
+	began := time.Now()
+	done := make(chan struct{})
+	go func() { // ends with the check; Fatalf ends it early
+		defer close(done)
+		defer t.cleanUp()
+		defer t.recover()
+		c.Run(t)
+	}()
+	<-done
+	w.board.record(t, time.Since(began))
+}
