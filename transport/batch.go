@@ -124,7 +124,7 @@ func appendHeader(b []byte, op byte, n int) []byte {
 	case n < 1<<16:
 		return append(b, finBit|op, 126, byte(n>>8), byte(n))
 	}
-	u := uint64(n) //nolint:gosec // a length
+	u := uint64(n)
 	return append(b, finBit|op, 127, byte(u>>56), byte(u>>48), byte(u>>40), byte(u>>32),
 		byte(u>>24), byte(u>>16), byte(u>>8), byte(u))
 }

@@ -28,7 +28,7 @@ func newSink(b *testing.B, fds []int) *sink {
 		b.Fatal(err)
 	}
 	for _, fd := range fds {
-		if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil { //nolint:gosec // a descriptor
+		if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -82,6 +82,7 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 func fanOut(b *testing.B, request string, burst int) {
+	b.Helper()
 	const readers = 1000
 	// The bare clients answer no ping: no heartbeat falls into the run.
 	g := newGateway(b, setup{noLimits: true, transport: transport.Options{Heartbeat: time.Hour}})
@@ -106,7 +107,7 @@ func fanOut(b *testing.B, request string, burst int) {
 	began, cpu := time.Now(), usage(unix.RUSAGE_SELF)
 	for range b.N {
 		g.publish(bodies...)
-		want += uint64(burst * readers) //nolint:gosec // small
+		want += uint64(burst * readers)
 		for written() < want {
 			time.Sleep(20 * time.Microsecond) //nolint:forbidigo // a benchmark's pace, no test's wait
 		}

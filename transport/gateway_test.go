@@ -252,7 +252,7 @@ func (g *gateway) dial() net.Conn {
 		g.t.Fatal(err)
 	}
 	if g.http.TLS != nil {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // a test's own certificate
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	}
 	g.t.Cleanup(func() { _ = conn.Close() })
 	return conn

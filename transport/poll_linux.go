@@ -121,7 +121,7 @@ func (p *poller) take(st *stream, raw syscall.RawConn) pollToken {
 		return pollToken{index: i, gen: p.slots[i].gen}
 	}
 	p.slots = append(p.slots, pollSlot{st: st, raw: raw})
-	return pollToken{index: int32(len(p.slots) - 1)} //nolint:gosec // fewer than the descriptors of a process
+	return pollToken{index: int32(len(p.slots) - 1)}
 }
 
 func (p *poller) forget(t pollToken) syscall.RawConn {

@@ -35,7 +35,7 @@ var requestMembers = map[requestKind][]string{
 
 // RequestTypes lists the types of WebSocket requests, sorted.
 func RequestTypes() []string {
-	var out []string
+	out := make([]string, 0, len(requestMembers))
 	for kind := range requestMembers {
 		out = append(out, string(kind))
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ type Stats struct {
 }
 
 // TransportStats counts one transport's work.
-type TransportStats struct {
+type TransportStats struct { //nolint:revive // Stats is that of a Server
 	// Open is how many streams there are now.
 	Open int64
 	// Opened is how many there have been.
@@ -78,9 +79,5 @@ func (c *reasonCounts) add(r Reason) {
 func (c *reasonCounts) snapshot() map[Reason]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := make(map[Reason]uint64, len(c.n))
-	for r, n := range c.n {
-		out[r] = n
-	}
-	return out
+	return maps.Clone(c.n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -75,7 +76,7 @@ func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 	conn, ws, err := accept(w, r)
 	if err != nil {
 		h.refused()
-		s.opts.Logger.Debug("WebSocket handshake failed", "error", err)
+		s.opts.Logger.Debug("WebSocket handshake failed", slog.Any("error", err))
 		return
 	}
 	st := newStream(s, broker.WS)
@@ -94,7 +95,7 @@ func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 func (s *Server) RefuseWS(w http.ResponseWriter, r *http.Request, refusal *broker.Error) {
 	conn, ws, err := accept(w, r)
 	if err != nil {
-		s.opts.Logger.Debug("WebSocket handshake failed", "error", err)
+		s.opts.Logger.Debug("WebSocket handshake failed", slog.Any("error", err))
 		return
 	}
 	st := newStream(s, broker.WS)
@@ -154,7 +155,7 @@ func (st *stream) openFailed(err *broker.Error) ending {
 	}
 	reason := ReasonOf(err.Code)
 	if reason == ReasonInternalError {
-		st.srv.opts.Logger.Error("WebSocket could not be opened", "error", err)
+		st.srv.opts.Logger.Error("WebSocket could not be opened", slog.Any("error", err))
 	}
 	st.srv.refusals.add(reason)
 	return ending{reason: reason, whole: true, retry: err.RetryAfter}

@@ -78,7 +78,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h.ws.conn = conn
 	// A client may send its first message with the handshake.
 	if n := rw.Reader.Buffered(); n > 0 {
-		p, _ := rw.Reader.Peek(n)
+		p, _ := rw.Peek(n)
 		h.ws.early = bytes.Clone(p)
 	}
 	var b bytes.Buffer
