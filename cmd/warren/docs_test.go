@@ -192,3 +192,39 @@ func anchors(text string) []string {
 	}
 	return out
 }
+
+var (
+	namedTestPattern = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w+)`")
+	testPattern      = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z]\w+)\(`)
+)
+
+// TestPagesNameRealTests holds above all the threat model to what is tested.
+func TestPagesNameRealTests(t *testing.T) {
+	tests := map[string]bool{}
+	tree := os.DirFS(repository)
+	err := fs.WalkDir(tree, ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && slices.Contains([]string{".git", "bin", "node_modules"}, entry.Name()):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		source, err := fs.ReadFile(tree, path)
+		for _, m := range testPattern.FindAllSubmatch(source, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range pages(t) {
+		for _, m := range namedTestPattern.FindAllStringSubmatch(page(t, name), -1) {
+			if !tests[m[1]] {
+				t.Errorf("%s names %s, which does not exist", name, m[1])
+			}
+		}
+	}
+}
