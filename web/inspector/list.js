@@ -140,6 +140,7 @@ export class List {
 
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Home") this.toNewest();
     const page = Math.max(1, Math.floor(this.container.clientHeight / ROW) - 1);
     const at = this.selected === null ? -1 : this.view.indexOf(this.selected);
     const last = this.view.length - 1;

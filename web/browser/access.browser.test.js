@@ -1,0 +1,141 @@
+// Keyboard, screen readers, colours: for everybody.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { gateway } from "./gateway.js";
+import { open, rows, start, state, until } from "./page.js";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What axe finds wrong, in words. It is evaluated by the debugger: the page's own policy lets nothing in. */
+async function violations(page) {
+  await page.evaluate(axe);
+  const { violations: found } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
+}
+
+const clean = async (page, where) => assert.deepEqual(await violations(page), [], where);
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe finds nothing to complain of, ${colorScheme}`, async (t) => {
+    const server = await gateway(t);
+    await server.declare("e");
+    const page = await open(t, server.url, { colorScheme, reducedMotion: "reduce" });
+    await page.locator(".offers button").first().waitFor();
+    await clean(page, "empty");
+
+    await page.goto(`${server.url}/?exchange=e&routing_key=a.%23&exchange=e&routing_key=b.*&exchange=nowhere&routing_key=%23`);
+    await page.locator("#start").click();
+    await page.locator("#notice").waitFor();
+    await clean(page, "refused");
+    await page.getByRole("button", { name: "Remove nowhere #" }).click();
+
+    await start(page);
+    for (const body of ['{"a":{"b":[1,"x",null]}}', "text"]) await server.publish("e", "a.b", body, { headers: { n: 1, t: { u: 2 } } });
+    for (const tool of ["Copy as", "Publish a test message"]) await page.getByText(tool, { exact: true }).click();
+    await rows(page, "a.b").last().click();
+    await page.getByLabel("A message’s routing key").fill("b.c.d");
+    await page.getByRole("button", { name: "Pause" }).click();
+    await state(page, "paused");
+    await clean(page, "a message");
+    await page.getByLabel("The selected message").getByRole("radio", { name: "Hex" }).check();
+    await clean(page, "its bytes");
+    await page.getByRole("button", { name: "Token" }).click();
+    await page.getByLabel("JWT").fill("nonsense");
+    await clean(page, "the dialog");
+  });
+}
+
+test("axe finds nothing on a phone", async (t) => {
+  const server = await gateway(t);
+  await server.declare("e");
+  const page = await open(t, `${server.url}/?exchange=e&routing_key=%23`, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
+  await clean(page, "bindings");
+  await page.locator("#start").tap();
+  await state(page, "live");
+  await server.publish("e", "a.b", {});
+  await rows(page, "a.b").waitFor();
+  await clean(page, "messages");
+  await rows(page, "a.b").tap();
+  await page.getByRole("button", { name: "Close" }).waitFor();
+  await clean(page, "a message");
+  await page.getByRole("button", { name: "Close" }).tap();
+  await page.getByRole("button", { name: "Tools" }).tap();
+  await page.getByText("Would it match?").waitFor();
+  await clean(page, "tools");
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.equal(overflow, 0, "nothing is wider than the phone");
+});
+
+test("everything goes by keyboard", async (t) => {
+  const server = await gateway(t);
+  await server.declare("e");
+  const page = await open(t, server.url);
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.name || document.activeElement.textContent);
+  const press = async (...names) => { for (const name of names) await page.keyboard.press(name); };
+  const tabTo = async (wanted, key = "Tab") => {
+    for (let i = 0; i < 60; i++) {
+      if ((await focused()) === wanted) return;
+      await press(key);
+    }
+    assert.fail(`no way to ${wanted} by ${key}`);
+  };
+
+  await press("Tab");
+  assert.equal(await focused(), "Skip to the messages");
+  await tabTo("exchange");
+  await page.keyboard.type("e");
+  await press("Enter");
+  await until(async () => (await page.locator("#bindings li").count()) === 1, "a binding");
+  await until(async () => (await focused()) === "exchange", "focus for the next binding");
+  await tabTo("start", "Shift+Tab");
+  await press("Enter");
+  await state(page, "live");
+  for (let i = 1; i <= 60; i++) await server.publish("e", `k.${i}`, { i });
+  await rows(page, "k.60").waitFor();
+
+  await press("/");
+  await page.keyboard.type("k.");
+  await page.waitForURL(/text=k\./); // the filter waits for the end of the word
+  await tabTo("list");
+  const pane = page.getByLabel("The selected message");
+  const shows = (key) => pane.getByRole("heading", { name: key, exact: true }).waitFor();
+  await press("ArrowDown");
+  await shows("k.60");
+  await press("ArrowDown", "ArrowDown");
+  await shows("k.58");
+  await press("End", "ArrowUp");
+  await shows("k.1"); // the oldest is the marker of the beginning
+  const active = await page.locator("#list").getAttribute("aria-activedescendant");
+  assert.match(await page.locator(`#${active}`).textContent(), /k\.1\b/);
+  await server.publish("e", "k.61", {});
+  await page.getByRole("button", { name: "1 new one above" }).waitFor();
+  await press("Home");
+  await shows("k.61");
+  await press("PageDown", "PageUp", "Enter");
+  await until(async () => (await focused()) === "detail", "focus in the pane");
+  await press("Escape");
+  await pane.waitFor({ state: "hidden" });
+  assert.equal(await focused(), "list");
+
+  await tabTo("stop", "Shift+Tab");
+  await press("Enter");
+  await state(page, "closed");
+  assert.equal(await focused(), "start");
+  await tabTo("token");
+  await press("Enter");
+  await page.getByLabel("JWT").waitFor();
+  await press("Escape");
+  await page.getByLabel("JWT").waitFor({ state: "hidden" });
+});
+
+test("changes of state are said", async (t) => {
+  const server = await gateway(t);
+  await server.declare("e");
+  const page = await open(t, `${server.url}/?exchange=e&routing_key=%23`);
+  await start(page);
+  await page.locator("#said", { hasText: "live" }).waitFor({ state: "attached" });
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.locator("#said", { hasText: "paused" }).waitFor({ state: "attached" });
+});

@@ -1,0 +1,104 @@
+// Whatever a message holds shows as text: it is written by strangers.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gateway } from "./gateway.js";
+import { open, rows, start, until } from "./page.js";
+
+const MARKUP = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script></pre></textarea>`;
+
+async function listening(t) {
+  const server = await gateway(t, ["--max-message-bytes", "2097152"]);
+  await server.declare("e");
+  const page = await open(t, `${server.url}/?exchange=e&routing_key=%23`);
+  await start(page);
+  return { server, page, pane: page.getByLabel("The selected message") };
+}
+
+const elements = (page) => page.evaluate(() => document.querySelectorAll("img, iframe, main script, object, embed, main style, form[action]").length);
+
+test("markup is text, wherever it stands", async (t) => {
+  const { server, page, pane } = await listening(t);
+  const key = MARKUP.slice(0, 120);
+  const properties = { content_type: MARKUP, type: MARKUP, app_id: MARKUP, headers: { [MARKUP]: MARKUP, nested: { [MARKUP]: [MARKUP] } } };
+  await server.declare(MARKUP.slice(0, 60));
+  await server.publish("e", key, JSON.stringify({ [MARKUP]: MARKUP, list: [MARKUP] }), { ...properties, content_type: "application/json" });
+  await server.publish("e", key, MARKUP, properties);
+  await until(async () => (await rows(page, "onerror").count()) === 2, "both rows");
+  for (const row of await rows(page, "onerror").all()) {
+    await row.click();
+    await pane.getByText("onerror").first().waitFor();
+    for (const form of await pane.getByRole("radio").all()) if (await form.isEnabled()) await form.check();
+    const closed = pane.locator("details:not([open]) > summary");
+    while (await closed.count()) await closed.first().click();
+    await pane.getByRole("button", { name: "Why did it match?" }).click();
+    await page.locator(".verdicts", { hasText: "onerror" }).waitFor();
+  }
+  const exchange = page.locator("#binding-form [name=exchange]");
+  await exchange.fill(MARKUP.slice(0, 60));
+  await exchange.press("Enter");
+  await page.locator('.entry[data-type="bindings"]').waitFor();
+  await page.getByText("Copy as", { exact: true }).click();
+  for (const kind of await page.locator("#copy-kinds").getByRole("radio").all()) await kind.check();
+  assert.equal(await elements(page), 0);
+  assert.doesNotMatch(await page.title(), /owned/);
+});
+
+test("a link cannot bring markup in either", async (t) => {
+  const server = await gateway(t);
+  const page = await open(t, `${server.url}/?exchange=${encodeURIComponent(MARKUP)}&routing_key=${encodeURIComponent(MARKUP)}&text=${encodeURIComponent(MARKUP)}`);
+  await page.locator("#bindings li").waitFor();
+  await page.locator("#start").click();
+  await page.locator("#notice").waitFor();
+  assert.equal(await elements(page), 0);
+  assert.doesNotMatch(await page.title(), /owned/);
+});
+
+test("marks that turn the direction of writing are spelt out", async (t) => {
+  const { server, page, pane } = await listening(t);
+  await server.publish("e", "safe.\u202egpj.exe", `{"\u202eabc":"\u2066x\\u0000"}`, { content_type: "application/json" });
+  await server.publish("e", "שלום.مرحبا", "שלום مرحبا", { content_type: "text/plain" });
+  await rows(page, "safe.⟨U+202E⟩gpj.exe").click();
+  await pane.getByText("⟨U+202E⟩abc").waitFor();
+  await rows(page, "שלום.مرحبا").click();
+  await pane.getByRole("heading", { name: "שלום.مرحبا" }).waitFor();
+  assert.equal(await pane.locator("pre").textContent(), "שלום مرحبا");
+});
+
+test("a megabyte, a deep value, a long list and binary do not stop the page", async (t) => {
+  const { server, page, pane } = await listening(t);
+  const deep = 20_000;
+  const bodies = {
+    deep: ["[".repeat(deep) + "]".repeat(deep), "application/json"],
+    list: [JSON.stringify(Array.from({ length: 6_000 }, (_, i) => i)), "application/json"],
+    string: [JSON.stringify({ s: "y".repeat(40_000) }), "application/json"],
+  };
+  for (const [key, [body, type]] of Object.entries(bodies)) await server.publish("e", key, body, { content_type: type });
+  await server.publish("e", "binary", Uint8Array.from({ length: 30_000 }, (_, i) => i % 256));
+  await rows(page, "binary").waitFor();
+
+  await rows(page, "deep").click();
+  for (let i = 0; i < 8; i++) await pane.locator("details:not([open]) > summary").first().click();
+  assert.ok((await pane.locator("details").count()) < 40, "what is closed does not exist");
+  await rows(page, "list").click();
+  await pane.getByText("6,000 items").waitFor();
+  if (!(await pane.getByRole("button", { name: /^100 more of/ }).isVisible())) await pane.locator("summary").first().click();
+  await pane.getByRole("button", { name: "100 more of 5,900" }).click();
+  await pane.getByRole("button", { name: "100 more of 5,800" }).waitFor();
+  await rows(page, "string").click();
+  await pane.getByRole("button", { name: "all 40,000 characters" }).click();
+  await until(async () => (await pane.locator(".string").textContent()).length === 40_002, "the whole string");
+  await rows(page, "binary").click();
+  assert.match(await pane.locator("pre").textContent(), /^00000000 {2}00 01 02 .*\n00000010 {2}10/);
+  await pane.getByRole("button", { name: /more of .* bytes/ }).click();
+
+  // A text of a megabyte, as the pane gets it from the list: publishing takes bodies of 64 KiB only.
+  const took = await page.evaluate(async (text) => {
+    const { Detail } = await import("/inspector/detail.js");
+    const begun = performance.now();
+    new Detail({ step() {}, closed() {}, ask() {} }).show({ type: "message", seq: 0, time: 0, id: "s.1", exchange: "e", routing_key: "k", properties: {}, payload: text, payload_encoding: "string", size: text.length });
+    document.getElementById("detail").getBoundingClientRect();
+    return performance.now() - begun;
+  }, "x".repeat(1_000_000));
+  assert.ok(took < 1000, `a megabyte took ${took} ms`);
+  await pane.getByRole("button", { name: /more of .* characters/ }).waitFor();
+});

@@ -1,0 +1,264 @@
+// The inspector as one uses it, against the real gateway.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { once } from "node:events";
+import { test } from "node:test";
+import { BINARY, gateway, tokenKeys } from "./gateway.js";
+import { expectKeys, open, rows, start, state, until } from "./page.js";
+
+/** A gateway with a topic exchange "e", and the inspector at it. */
+async function setup(t, { query = "?exchange=e&routing_key=%23", flags = [], ...options } = {}) {
+  const server = await gateway(t, flags);
+  await server.declare("e");
+  const page = await open(t, `${server.url}/${query}`, options);
+  return { server, page };
+}
+
+test("a link fills the form and does not start by itself", async (t) => {
+  const { server, page } = await setup(t, { query: "?exchange=e&routing_key=a.%23&exchange=f&routing_key=*&text=x&key=a.%23" });
+  assert.deepEqual(await page.locator("#bindings .what").allTextContents(), ["ea.#", "f*"]);
+  assert.equal(await page.getByLabel("Filter by text").inputValue(), "x");
+  assert.equal(await page.getByLabel("Filter by routing key pattern").inputValue(), "a.#");
+  await server.publish("e", "a.1", {});
+  assert.equal(await page.locator("body").getAttribute("data-state"), "closed");
+  assert.equal(await page.locator(".entry").count(), 0);
+});
+
+test("bindings are added, removed and shared by the address, and change while it listens", async (t) => {
+  const { server, page } = await setup(t, { query: "" });
+  const [exchange, pattern] = [page.locator("#binding-form [name=exchange]"), page.getByLabel("Routing key pattern").first()];
+  assert.ok((await page.locator("#exchanges option").evaluateAll((options) => options.map(({ value }) => value))).includes("e"));
+  assert.equal(await pattern.inputValue(), "#");
+
+  await exchange.fill("e");
+  await pattern.fill("a.*");
+  await pattern.press("Enter");
+  await until(() => page.url().endsWith("/?exchange=e&routing_key=a.*"), "the address");
+  await start(page);
+  await page.locator('.entry[data-type="ready"]').waitFor();
+
+  await exchange.fill("e");
+  await pattern.fill("b.#");
+  await exchange.press("Enter");
+  await page.locator('.entry[data-type="bindings"]', { hasText: "e a.*, e b.#" }).waitFor();
+  await server.publish("e", "b.1", {});
+  await rows(page, "b.1").waitFor();
+
+  await page.getByRole("button", { name: "Remove e b.#" }).click();
+  await page.locator('.entry[data-type="bindings"]').nth(1).waitFor();
+  await server.publish("e", "b.2", {});
+  await server.publish("e", "a.2", {});
+  await expectKeys(page, ["a.2", "b.1"]);
+  assert.match(page.url(), /\/\?exchange=e&routing_key=a\.\*$/);
+
+  await exchange.fill("e");
+  await pattern.fill("a.*");
+  await pattern.press("Enter");
+  await page.getByText("This binding is there already.").waitFor();
+});
+
+test("start, pause, resume and stop", async (t) => {
+  const { server, page } = await setup(t);
+  await start(page);
+  await page.locator("#state-detail", { hasText: "WebSocket" }).waitFor();
+  await server.publish("e", "k.1", {});
+  await expectKeys(page, ["k.1"]);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await state(page, "paused");
+  await server.publish("e", "k.2", {});
+  await server.publish("e", "k.3", {});
+  await expectKeys(page, ["k.1"]);
+  await page.getByRole("button", { name: "Resume" }).click();
+  await expectKeys(page, ["k.3", "k.2", "k.1"]);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await state(page, "closed");
+  await server.publish("e", "k.4", {});
+  await start(page);
+  await server.publish("e", "k.5", {});
+  await expectKeys(page, ["k.5", "k.3", "k.2", "k.1"]);
+});
+
+test("the list is filtered, downloaded and cleared", async (t) => {
+  const { server, page } = await setup(t);
+  await start(page);
+  await server.publish("e", "linux.a", '{"n": 12345678901234567890}', { content_type: "application/json" });
+  await server.publish("e", "linux.b", "Some Text", { content_type: "text/plain" });
+  await server.publish("e", "darwin.a", new Uint8Array([0, 255, 1]));
+  await expectKeys(page, ["darwin.a", "linux.b", "linux.a"]);
+  await page.getByLabel("Filter by routing key pattern").fill("linux.#");
+  await expectKeys(page, ["linux.b", "linux.a"]);
+  await page.getByText("2 of 3 messages").waitFor();
+  await page.getByLabel("Filter by text").fill("some TEXT");
+  await expectKeys(page, ["linux.b"]);
+  await until(() => page.url().endsWith("&text=some+TEXT&key=linux.%23"), "the address");
+  await page.getByLabel("Filter by text").fill("");
+  await expectKeys(page, ["linux.b", "linux.a"]);
+
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+  assert.match(download.suggestedFilename(), /^warren-.*\.jsonl$/);
+  const text = await readFile(await download.path(), "utf8");
+  assert.ok(text.includes('"payload":{"n":12345678901234567890}'), text);
+  const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ type, routing_key: key }) => key ?? type), ["ready", "linux.a", "linux.b"]);
+
+  await page.getByLabel("Filter by routing key pattern").fill("");
+  await page.getByRole("button", { name: "Clear", exact: true }).click();
+  await until(async () => (await page.locator(".entry").count()) === 0, "an empty list");
+});
+
+test("a message opens with payload, properties and headers", async (t) => {
+  const { server, page } = await setup(t, { permissions: ["clipboard-read", "clipboard-write"] });
+  await start(page);
+  await server.publish("e", "json", '{"build":1.50,"tests":{"run":[1,2]}}', { content_type: "application/json", headers: { attempt: 2, deep: { a: [1] } }, message_id: "m-1" });
+  await server.publish("e", "binary", new Uint8Array([0, 1, 254, 255]), { content_type: "application/octet-stream" });
+  await rows(page, "json").click();
+  const pane = page.getByLabel("The selected message");
+  await pane.getByText("1.50").waitFor();
+  for (const text of ["m-1", "attempt", "application/json"]) await pane.getByText(text, { exact: true }).waitFor();
+  await pane.locator("summary", { hasText: "tests" }).click();
+  await pane.getByText("run:").waitFor({ state: "hidden" });
+  await pane.getByRole("radio", { name: "Text" }).check();
+  assert.equal(await pane.locator("pre").textContent(), '{"build":1.50,"tests":{"run":[1,2]}}');
+  await pane.getByRole("button", { name: "Copy", exact: true }).click();
+  await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === '{"build":1.50,"tests":{"run":[1,2]}}', "the clipboard");
+  await pane.getByRole("button", { name: "Newer" }).click();
+  await pane.getByRole("heading", { name: "binary" }).waitFor();
+  assert.match(await pane.locator("pre").textContent(), /^00000000 {2}00 01 fe ff/);
+  const [download] = await Promise.all([page.waitForEvent("download"), pane.getByRole("button", { name: "Save" }).click()]);
+  assert.deepEqual([...await readFile(await download.path())], [0, 1, 254, 255]);
+  await pane.getByRole("button", { name: "Close" }).click();
+  await pane.waitFor({ state: "hidden" });
+});
+
+test("would it match?", async (t) => {
+  const { page } = await setup(t, { query: "?exchange=e&routing_key=linux.%23&exchange=e&routing_key=*.arm64&exchange=amq.fanout&routing_key=%23" });
+  await page.locator(".tag", { hasText: "fanout" }).waitFor();
+  await page.getByLabel("A message’s routing key").fill("linux.amd64.warren");
+  await page.getByText("2 of 3 bindings match.").waitFor();
+  const [first, second, third] = await page.locator(".verdicts > li").all();
+  assert.deepEqual(await first.locator(".parts li").evaluateAll((parts) => parts.map((part) => [...part.children].map((child) => child.textContent))), [["linux", "linux"], ["#", "amd64.warren"]]);
+  assert.match(await second.textContent(), /no match.*“amd64” is not “arm64”/s);
+  assert.match(await third.textContent(), /matches.*fanout/s);
+});
+
+test("copies as commands that work", async (t) => {
+  const { server, page } = await setup(t, { query: "?exchange=e&routing_key=a.%23&exchange=e&routing_key=it's" });
+  await page.getByText("Copy as", { exact: true }).click();
+  const snippet = async (kind) => {
+    await page.getByRole("radio", { name: kind, exact: true }).check();
+    return page.locator("#snippet").textContent();
+  };
+  const curl = spawn("sh", ["-c", `exec ${await snippet("curl")}`], { stdio: ["ignore", "pipe", "ignore"] });
+  t.after(() => curl.kill());
+  let output = "";
+  curl.stdout.on("data", (chunk) => { output += chunk; });
+  await until(() => output.includes("event: ready"), "ready from curl");
+  await server.publish("e", "it's", { by: "curl" });
+  await until(() => output.includes('"by":"curl"'), "a message from curl");
+
+  const command = await snippet("warren listen");
+  const path = `${dirname(BINARY)}:${process.env.PATH}`;
+  const listen = execFile("sh", ["-c", `exec ${command} --count 1`], { env: { ...process.env, PATH: path } });
+  t.after(() => listen.kill());
+  let lines = "";
+  listen.stdout.on("data", (chunk) => { lines += chunk; });
+  await until(() => lines.includes('"type":"ready"'), "ready from listen");
+  await server.publish("e", "a.1", { by: "listen" });
+  await once(listen, "exit");
+  assert.match(lines, /"by":"listen"/);
+
+  for (const kind of ["EventSource", "JavaScript"]) {
+    const code = (await snippet(kind)).replace(/^import (.*) from (.*);$/m, "const $1 = await import($2);");
+    const said = [];
+    page.on("console", async (message) => said.push(JSON.stringify(await Promise.all(message.args().map((arg) => arg.jsonValue())))));
+    await page.evaluate(`void (async () => { ${code} })()`);
+    let n = 0;
+    await until(async () => { // nothing says when it listens
+      await server.publish("e", `a.${++n}`, { by: kind });
+      return said.some((text) => text.includes("a.") && text.includes(`"by":"${kind}"`));
+    }, `a message from ${kind}`);
+  }
+});
+
+test("publishes a test message, and makes the exchange if there is none", async (t) => {
+  const { page } = await setup(t, { query: "?exchange=e&routing_key=hello.%23" });
+  await start(page);
+  await page.getByText("Publish a test message").click();
+  const form = page.locator("#publish");
+  await until(async () => (await form.locator("[name=exchange]").inputValue()) === "e", "the exchange is suggested");
+  await form.getByLabel("Routing key").fill("hello.you");
+  await form.getByRole("button", { name: "Publish", exact: true }).click();
+  await page.getByText("Published, and routed to somebody.").waitFor();
+  await rows(page, "hello.you").waitFor();
+  await form.getByLabel("Routing key").fill("other");
+  await form.getByLabel("Payload").press("Control+Enter");
+  await page.getByText("Published, but no binding matched it.").waitFor();
+  await form.locator("[name=exchange]").fill("new one/2");
+  await form.getByRole("button", { name: "Publish", exact: true }).click();
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByText("Published, but no binding matched it.").waitFor();
+  await page.locator('#exchanges option[value="new one/2"]').waitFor({ state: "attached" });
+});
+
+test("a missing exchange, a denied one and a limit are told in the server's words", async (t) => {
+  const { page } = await setup(t, { query: "?exchange=e&routing_key=%23&exchange=nowhere&routing_key=%23", flags: ["--deny-exchange", "secret", "--max-bindings", "2"] });
+  const notice = page.locator("#notice");
+  await page.locator("#start").click();
+  await notice.getByText("There is no such exchange: nowhere").waitFor();
+  await state(page, "closed");
+  await page.getByRole("button", { name: "Remove nowhere #" }).click();
+  await start(page);
+  await notice.waitFor({ state: "hidden" });
+
+  const add = async (exchange) => {
+    await page.locator("#binding-form [name=exchange]").fill(exchange);
+    await page.locator("#binding-form [name=exchange]").press("Enter");
+  };
+  await add("secret");
+  await notice.getByText("The binding is not allowed").waitFor();
+  await until(async () => (await page.locator("#bindings li").count()) === 1, "the binding is taken back");
+  await add("amq.topic");
+  await page.locator('.entry[data-type="bindings"]').waitFor();
+  await add("amq.fanout");
+  await notice.getByText(/--?max-bindings/).waitFor();
+  assert.equal(await page.locator("body").getAttribute("data-state"), "live");
+});
+
+test("a token is asked for and taken", async (t) => {
+  const keys = await tokenKeys(t);
+  const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });
+  const page = await open(t, `${server.url}/?exchange=builds&routing_key=linux.%23`);
+  await page.locator("#notice", { hasText: "A valid token is needed" }).waitFor();
+  await page.getByRole("button", { name: "Give a token" }).click();
+  await page.getByLabel("JWT").fill(keys.mint("ada", "builds=darwin.#"));
+  await page.getByText(/For ada, until .*; may bind builds darwin\.#/).waitFor();
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.locator("#exchanges option[value=builds]").waitFor({ state: "attached" });
+  await page.locator("#start").click();
+  await page.locator("#notice", { hasText: "The binding is not allowed" }).waitFor();
+
+  await page.getByRole("button", { name: "Token given" }).click();
+  await page.getByLabel("JWT").fill(keys.mint("ada", "builds=#"));
+  await page.getByRole("button", { name: "Use it" }).click();
+  await start(page);
+  await page.locator('.entry[data-type="message"]').first().waitFor();
+  await page.getByText("Copy as", { exact: true }).click();
+  assert.match(await page.locator("#snippet").textContent(), /Bearer \$WARREN_TOKEN/);
+  assert.ok(!page.url().includes("eyJ"), page.url());
+  await page.reload();
+  await start(page);
+});
+
+test("the colours follow the system until they are switched, and stay", async (t) => {
+  const { page } = await setup(t, { colorScheme: "dark" });
+  const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const dark = await paper();
+  await page.getByRole("button", { name: /^Colours: system/ }).click();
+  await page.getByRole("button", { name: /^Colours: light/ }).waitFor();
+  assert.notEqual(await paper(), dark);
+  await page.reload();
+  await page.getByRole("button", { name: /^Colours: light/ }).click();
+  assert.equal(await paper(), dark);
+});

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explain, marker, word } from "../advice.js";
+import { size, visible, visibleText } from "../format.js";
+import { dump } from "../hex.js";
+import { line } from "../jsonl.js";
+import { bars, Rate, SECONDS } from "../rate.js";
+import { about } from "../token.js";
+
+test("sizes are short", () => {
+  assert.deepEqual([0, 1023, 1024, 4300, 1_048_576, 120_000_000].map(size), ["0 B", "1023 B", "1.0 KiB", "4.2 KiB", "1.0 MiB", "114 MiB"]);
+});
+
+test("what hides or reorders is spelt out", () => {
+  assert.equal(visible("a\u202eb\u0000\n\u200b"), "a⟨U+202E⟩b␀␊⟨U+200B⟩");
+  assert.equal(visibleText("a\n\tb\u2066"), "a\n\tb⟨U+2066⟩");
+  assert.equal(visible("مرحبا 日本 👩‍🚀".replace("\u200d", "")), "مرحبا 日本 👩🚀");
+});
+
+test("bytes are dumped in lines of 16", () => {
+  const bytes = new TextEncoder().encode("hello, warren!\n\0more");
+  assert.equal(dump(bytes), [
+    "00000000  68 65 6c 6c 6f 2c 20 77  61 72 72 65 6e 21 0a 00  hello, warren!··",
+    "00000010  6d 6f 72 65                                       more",
+  ].join("\n"));
+});
+
+test("a line of JSON keeps the digits, and other payloads their encoding", () => {
+  const entry = { type: "message", time: 0, id: "s.1", exchange: "e", routing_key: "k", properties: { content_type: "application/json" }, payload: '{ "n": 12345678901234567890 }', payload_encoding: "string" };
+  assert.equal(line(entry), '{"type":"message","id":"s.1","received_at":"1970-01-01T00:00:00.000Z","exchange":"e","routing_key":"k","properties":{"content_type":"application/json"},"payload":{"n":12345678901234567890},"payload_encoding":"json"}');
+  assert.match(line({ ...entry, properties: { content_type: "text/plain" } }), /"payload":"\{ \\"n\\": 12345678901234567890 \}","payload_encoding":"string"/);
+  assert.match(line({ ...entry, payload: "AAE=", payload_encoding: "base64" }), /"payload":"AAE=","payload_encoding":"base64"/);
+  assert.equal(line({ type: "gap", frame: { type: "gap", missed: 3 } }), '{"type":"gap","missed":3}');
+});
+
+test("the rate forgets what is older than a minute", () => {
+  const rate = new Rate(0);
+  rate.add(100, 5);
+  rate.add(1500, 7);
+  assert.deepEqual(rate.history(2000).slice(-2), [5, 7]);
+  assert.equal(rate.history(1000 * (SECONDS + 1)).reduce((a, b) => a + b), 7);
+  assert.equal(rate.history(1e9).reduce((a, b) => a + b), 0);
+});
+
+test("the highest bar is as high as the chart", () => {
+  assert.match(bars([0, 5, 10], 30, 20), /^M0 20v-0\.5h9v0\.5zM10 20v-10h9v10zM20 20v-20h9v20z$/);
+});
+
+test("a refusal is told in the server's words, with what to do", () => {
+  const about = explain({ code: "forbidden_binding", problem: { title: "The binding is not allowed", detail: "the exchange is not on the list", binding: 1 } });
+  assert.equal(about.title, "The binding is not allowed");
+  assert.equal(about.detail, "The exchange is not on the list.");
+  assert.equal(about.act, "token");
+  assert.equal(about.binding, 1);
+  assert.match(about.advice, /--allow-exchange/);
+  assert.match(explain({ code: "limit_reached", problem: { title: "A limit is reached", detail: "no more", limit: "max-bindings" } }).detail, /--max-bindings/);
+  assert.equal(explain(new TypeError("Failed to fetch")).code, "unreachable");
+  assert.equal(explain({ code: "something_new" }).title, "Refused: something_new");
+  assert.equal(word("shutting_down"), "gateway shutting down");
+});
+
+test("a gap says how many and why", () => {
+  assert.match(marker({ type: "gap", missed: 12, reason: "evicted" }), /^12 messages missing here/);
+  assert.match(marker({ type: "gap", missed: null, reason: "broker_reconnected" }), /^an unknown number/);
+  assert.match(marker({ type: "gap", missed: 1, reason: "oversized", routing_key: "k", size: 9 }), /^1 message missing here.*\(k, 9 bytes\)/);
+  assert.equal(marker({ type: "bindings", bindings: [{ exchange: "e", routing_key: "#", state: "missing" }] }), "from here on: e # (missing)");
+});
+
+test("a token says for whom it is", () => {
+  const token = (claims) => `x.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.y`;
+  assert.match(about(token({ sub: "äda", exp: 2e9, warren: { bind: [{ exchange: "b", routing_key: "#" }] } }), 0), /^For äda, until .*; may bind b #\.$/);
+  assert.match(about(token({ sub: "a", exp: 1 }), 5000), /expired; may bind nothing/);
+  assert.equal(about("abc"), "This does not look like a JWT.");
+  assert.equal(about(""), "");
+});
