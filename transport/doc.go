@@ -19,18 +19,25 @@
 // return at once, so that net/http's goroutine and buffers are free while the
 // stream lives. The attachment and the Session belong to the stream from then
 // on: Attachment.Close and Session.Closed are called exactly once, whatever
-// happens. On HTTP/2 the handler's goroutine is the stream, and the call
-// returns when it ends.
+// happens. On HTTP/2, and where the connection cannot be taken over, the
+// handler's goroutine is the stream's, and the call returns when it ends.
 //
-// Every goroutine is the Server's: Close returns when all are gone. An idle SSE
-// stream has one goroutine. An idle WebSocket has one too on Linux without TLS,
-// where a poller says when there is something to read, and two elsewhere.
+// A stream that has nothing to do has no goroutine. When its attachment, its
+// client or the heartbeat has something for it, it is queued for a turn; a few
+// workers take the turns (workers.go). There is at most one turn of a stream at
+// a time, and only a turn writes. On Linux a poller says when a client is gone or
+// has sent something; a WebSocket's requests are then served by a goroutine that
+// ends when there are no more. Over TLS a WebSocket has a reading goroutine for
+// good, and so has every stream on other systems.
+//
+// Every goroutine is the Server's: Close returns when all are gone.
 //
 // # Failures
 //
-// A client that is gone is noticed by the poller (Linux), by a read, by a failed
-// write, or by the kernel after TCP_USER_TIMEOUT; a WebSocket also by a missing
-// pong. A client that takes nothing for the write timeout is ended with
-// slow_reader: it costs nobody else anything but one pooled buffer until then.
-// A panic in a callback ends its own stream with internal_error.
+// A client that is gone is noticed by the poller, by a read, by a failed write,
+// or by the kernel after TCP_USER_TIMEOUT (Linux); a WebSocket also by a pong
+// that does not come. A client whose kernel acknowledges nothing for the write
+// timeout, while there is something to write, is ended with slow_reader; until
+// then it costs one worker and its buffer, and another worker takes that one's
+// place. A panic in a callback ends its own stream with internal_error.
 package transport

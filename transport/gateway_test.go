@@ -49,6 +49,8 @@ type setup struct {
 	open      func(ctx context.Context) error // runs before the attachment is made
 	logger    *slog.Logger
 	noLimits  bool
+	opaque    bool // connections that cannot be polled
+	wrap      func(http.ResponseWriter) http.ResponseWriter
 }
 
 func newGateway(t testing.TB, s setup) *gateway {
@@ -80,6 +82,9 @@ func newGateway(t testing.TB, s setup) *gateway {
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) { g.serveWS(w, r, s) })
 	g.http = httptest.NewUnstartedServer(mux)
 	g.http.EnableHTTP2 = s.http2
+	if s.opaque {
+		g.http.Listener = opaqueListener{g.http.Listener}
+	}
 	if s.tls || s.http2 {
 		g.http.StartTLS()
 	} else {
@@ -105,6 +110,9 @@ func (g *gateway) close() {
 
 func (g *gateway) serveSSE(w http.ResponseWriter, r *http.Request, s setup) {
 	w.Header().Set("Access-Control-Allow-Origin", "https://example.org")
+	if s.wrap != nil {
+		w = s.wrap(w)
+	}
 	if r.Method == http.MethodHead {
 		g.server.HeadSSE(w)
 		return

@@ -84,3 +84,30 @@ func TestReturnIsSpreadByTheCreationRate(t *testing.T) {
 		t.Errorf("longest of 1000 is %d ms", longest)
 	}
 }
+
+func FuzzTrackerKnowsWholeFrames(f *testing.F) {
+	f.Add([]byte{0, 125, 126, 200}, uint8(3), true)
+	f.Add([]byte{255, 255, 1}, uint8(1), false)
+	f.Fuzz(func(t *testing.T, sizes []byte, chunk uint8, masked bool) {
+		var stream []byte
+		ends := map[int]bool{0: true}
+		for _, s := range sizes {
+			n := int(s) * int(s) * 2 // of all three lengths of headers
+			header := appendHeader(nil, opText, n)
+			if masked {
+				header[1] |= 0x80
+				header = append(header, 1, 2, 3, 4)
+			}
+			stream = append(append(stream, header...), make([]byte, n)...)
+			ends[len(stream)] = true
+		}
+		var track frameTracker
+		for at := 0; at < len(stream); {
+			n := min(int(chunk)+1, len(stream)-at)
+			track.feed(stream[at : at+n])
+			if at += n; track.whole() != ends[at] {
+				t.Fatalf("after %d bytes whole is %v", at, track.whole())
+			}
+		}
+	})
+}

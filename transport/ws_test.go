@@ -115,6 +115,7 @@ func TestWhoBreaksTheProtocolIsToldAndClosed(t *testing.T) {
 		{"far too large", frame(0x81, strings.Repeat("x", 1<<20)), 1009, "frame_too_large"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel() // where the library loses track, the client gets a second to close
 			g := newGateway(t, setup{})
 			s := g.socket("/ws")
 			s.next("ready")

@@ -1,0 +1,152 @@
+package transport_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/transport"
+)
+
+// opaqueListener hides what its connections are, as a wrapping listener does:
+// there is no descriptor to poll or to try a write on.
+type opaqueListener struct{ net.Listener }
+
+type opaqueConn struct{ net.Conn }
+
+func (l opaqueListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // net/http looks at it
+	}
+	return opaqueConn{conn}, nil
+}
+
+func TestConnectionsOfUnknownKindWorkToo(t *testing.T) {
+	g := newGateway(t, setup{opaque: true, transport: transport.Options{WriteTimeout: 2 * time.Second}})
+	_, r := g.get("/sse")
+	r.skip()
+	s := g.socket("/ws")
+	s.next("ready")
+	g.publishNumbers(500)
+	for range 500 {
+		r.event()
+		s.next("message")
+	}
+	s.ask(`{"type":"ping","ref":"a"}`)
+	s.next("pong")
+	_ = r.conn.Close()
+	if end := g.ended(1); end.Transport != broker.SSE || end.Reason != transport.ReasonClientGone {
+		t.Errorf("ended with %+v", end)
+	}
+	_ = s.conn.Close()
+	if end := g.ended(2); end.Transport != broker.WS || end.Reason != transport.ReasonClientGone {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
+func TestWebSocketOverTLS(t *testing.T) {
+	g := newGateway(t, setup{tls: true})
+	s := g.socket("/ws", frame(0x81, `{"type":"ping","ref":"early"}`))
+	s.next("ready")
+	s.next("pong")
+	g.publishNumbers(300)
+	for range 300 {
+		s.next("message")
+	}
+	for range 10 { // several messages in one record, and pings between
+		s.write(append(append(frame(0x81, `{"type":"ping"}`), frame(0x89, "x")...), frame(0x81, `{"type":"ping"}`)...))
+		s.next("pong")
+		s.next("pong")
+	}
+	g.sub.End(broker.EndDeleted)
+	s.bye(4410, "subscription_deleted")
+}
+
+// plainWriter is a ResponseWriter that cannot be taken over.
+type plainWriter struct{ w http.ResponseWriter }
+
+func (p plainWriter) Header() http.Header         { return p.w.Header() }
+func (p plainWriter) Write(b []byte) (int, error) { return p.w.Write(b) } //nolint:wrapcheck // it is the writer
+func (p plainWriter) WriteHeader(status int)      { p.w.WriteHeader(status) }
+func (p plainWriter) Flush()                      { p.w.(http.Flusher).Flush() } //nolint:forcetypeassert // net/http's
+
+func TestSSEWithoutTakingOverTheConnection(t *testing.T) {
+	g := newGateway(t, setup{wrap: func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} }})
+	resp := do(t, g, "/sse")
+	g.publish("1")
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "id: "+g.sub.Stream()+".1") {
+			break
+		}
+	}
+	g.sub.End(broker.EndDeleted)
+	rest, err := io.ReadAll(lines)
+	if err != nil || !strings.Contains(string(rest), `"code":4410`) {
+		t.Errorf("got %q, %v", rest, err)
+	}
+}
+
+func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
+	g := newGateway(t, setup{
+		http2:     true,
+		transport: transport.Options{WriteTimeout: time.Second},
+		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
+	})
+	_ = do(t, g, "/sse") // its flow control window fills
+	g.attached(1)
+	other := do(t, g, "/sse") // on the same connection
+	g.attached(2)
+	const n = 100
+	go func() {
+		for range n {
+			g.publish(strings.Repeat("x", 100<<10))
+		}
+	}()
+	lines := bufio.NewScanner(other.Body)
+	lines.Buffer(nil, 1<<20)
+	for seen := 0; seen < n && lines.Scan(); {
+		if strings.Contains(lines.Text(), `"type":"message"`) {
+			seen++
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if end := g.ended(1); end.Reason != transport.ReasonSlowReader {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
+func TestManyStalledReadersDelayNobody(t *testing.T) {
+	g := newGateway(t, setup{
+		transport: transport.Options{WriteTimeout: time.Hour},
+		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
+	})
+	const stalled = 40 // more than there are workers
+	for range stalled {
+		_, _ = g.get("/sse")
+	}
+	g.attached(stalled)
+	const n = 150
+	go func() {
+		for range n { // more than any socket buffer takes
+			g.publish(strings.Repeat("x", 100<<10))
+		}
+	}()
+	_, r := g.get("/sse")
+	r.skip()
+	for range n {
+		r.event()
+	}
+}
