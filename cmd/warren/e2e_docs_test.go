@@ -31,7 +31,7 @@ func TestCommandsOfThePagesWork(t *testing.T) {
 	g := startMakeRun(t)
 	path := shimPath(t)
 	for _, name := range runnablePages {
-		blocks := shellBlocks(page(t, name))
+		blocks := fencedBlocks(page(t, name), "sh")
 		if len(blocks) == 0 {
 			t.Errorf("%s has no block to run", name)
 		}
@@ -51,23 +51,27 @@ func TestCommandsOfThePagesWork(t *testing.T) {
 	}
 }
 
-// shellBlock is a fenced block marked sh, with what its output must have in it.
-type shellBlock struct {
+// fencedBlock is a fenced block of a page, with what its output must have in it.
+type fencedBlock struct {
 	line  int
 	text  string
 	shows []string
 }
 
 var (
-	shellPattern = regexp.MustCompile("(?ms)^```sh\n(.*?)^```\n((?:<!-- shows: .*? -->\n)*)")
+	blockPattern = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```\n((?:<!-- shows: .*? -->\n)*)")
 	showsPattern = regexp.MustCompile(`<!-- shows: (.*?) -->`)
 )
 
-func shellBlocks(text string) []shellBlock {
-	var blocks []shellBlock
-	for _, m := range shellPattern.FindAllStringSubmatchIndex(text, -1) {
-		b := shellBlock{line: 1 + strings.Count(text[:m[0]], "\n"), text: text[m[2]:m[3]]}
-		for _, shows := range showsPattern.FindAllStringSubmatch(text[m[4]:m[5]], -1) {
+// fencedBlocks lists the blocks that are marked with a language.
+func fencedBlocks(text, language string) []fencedBlock {
+	var blocks []fencedBlock
+	for _, m := range blockPattern.FindAllStringSubmatchIndex(text, -1) {
+		if text[m[2]:m[3]] != language {
+			continue
+		}
+		b := fencedBlock{line: 1 + strings.Count(text[:m[0]], "\n"), text: text[m[4]:m[5]]}
+		for _, shows := range showsPattern.FindAllStringSubmatch(text[m[6]:m[7]], -1) {
 			b.shows = append(b.shows, shows[1])
 		}
 		blocks = append(blocks, b)
@@ -146,7 +150,7 @@ func plainEnv() []string {
 }
 
 // runBlock runs a block in the repository's directory and returns what it printed.
-func (g *madeGateway) runBlock(t *testing.T, path string, b shellBlock) string {
+func (g *madeGateway) runBlock(t *testing.T, path string, b fencedBlock) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), blockTimeout)
 	defer cancel()

@@ -142,23 +142,25 @@ func TestTLSIsModernAndReadsRenewedCertificates(t *testing.T) {
 
 	// The files change before the first handshake, which then looks at them.
 	second := writeCertificate(t, cert, key, 2)
-	serial := func(roots *x509.CertPool) (int64, error) {
-		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots})
+	serial := func(roots *x509.CertPool, newest uint16) (int64, error) {
+		dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: newest}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return 0, err
 		}
 		defer func() { _ = conn.Close() }()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
 	}
-	if n, err := serial(second); n != 2 || err != nil {
+	if n, err := serial(second, 0); n != 2 || err != nil {
 		t.Errorf("after the renewal the certificate is number %d: %v", n, err)
 	}
-	if _, err := serial(first); err == nil {
+	if _, err := serial(first, 0); err == nil {
 		t.Error("the old certificate is still served")
 	}
-	old := &tls.Config{RootCAs: second, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
-	if conn, err := tls.Dial("tcp", address, old); err == nil {
-		_ = conn.Close()
+	if n, err := serial(second, tls.VersionTLS12); n != 2 || err != nil {
+		t.Errorf("TLS 1.2 is refused: %v", err)
+	}
+	if _, err := serial(second, tls.VersionTLS11); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
 
