@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,14 @@ func queueNames(t testing.TB, address, prefix string) []string {
 		}
 	}
 	return names
+}
+
+// subscriptionQueues lists those of subscriptions.
+func subscriptionQueues(t testing.TB, address string) []string {
+	t.Helper()
+	return slices.DeleteFunc(queueNames(t, address, "warren."), func(name string) bool {
+		return strings.Contains(name, ".dead.") || strings.Contains(name, ".canary.") || strings.Contains(name, ".events.")
+	})
 }
 
 // closeConnections has the broker close the connections of a virtual host.

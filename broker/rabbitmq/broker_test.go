@@ -38,9 +38,7 @@ func TestExchangeEventsTellAtOnce(t *testing.T) {
 		wantIDs(t, next[*broker.BindingsLost](t, q).IDs, b)
 		wantIDs(t, next[*broker.BindingsBack](t, q).IDs, b)
 		pub.text(name, "", "back")
-		if got := body(t, q); got != "back" {
-			t.Fatalf("got %q", got)
-		}
+		wantBody(t, q, "back")
 	}
 	if typ, ok := s.ExchangeType(name); typ != "fanout" || !ok {
 		t.Errorf("type is %q, %v", typ, ok)
@@ -110,9 +108,7 @@ func TestBindingThatIsNoLongerAllowedIsMissingAfterALoss(t *testing.T) {
 	recovered(t, q, broker.GapBrokerReconnected, refused)
 	pub = newPublisher(t, url)
 	pub.text("open", "k", "on")
-	if got := body(t, q); got != "on" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, q, "on")
 	rabbittest.Ctl(t, "-q", "set_permissions", "-p", vhost, "u"+vhost, `^warren\.`, `^warren\.`, `.*`)
 	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, refused)
 }
@@ -125,9 +121,7 @@ func TestQueueLimitOfTheVirtualHostIsOverCapacity(t *testing.T) {
 	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "#")}})
 	wantCode(t, err, broker.CodeOverCapacity, -1)
 	newPublisher(t, url).text("amq.topic", "k", "on")
-	if got := body(t, q); got != "on" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, q, "on")
 }
 
 func TestConnectionLimitOfTheVirtualHostKeepsWhatThereIs(t *testing.T) {
@@ -166,18 +160,14 @@ func TestConnectionsAreOpenedAsNeededAndClosedWhenIdle(t *testing.T) {
 	pub := newPublisher(t, url)
 	pub.text("amq.topic", "k", "all")
 	for _, q := range queues {
-		if got := body(t, q); got != "all" {
-			t.Fatalf("got %q", got)
-		}
+		wantBody(t, q, "all")
 	}
 	for _, q := range queues[1:] {
 		closeQueue(t, q)
 	}
 	eventually(t, "idle connections are closed", func() bool { return s.Stats().Connections == 1 })
 	pub.text("amq.topic", "k", "one")
-	if got := body(t, queues[0]); got != "one" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, queues[0], "one")
 }
 
 func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
@@ -223,9 +213,7 @@ func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
 		})
 	}
 	newPublisher(t, url).text("amq.topic", "k", "on")
-	if got := body(t, q); got != "on" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, q, "on")
 	if n := s.Stats().Losses; n != 0 {
 		t.Errorf("%d connections were lost", n)
 	}
@@ -241,9 +229,7 @@ func TestAlarmIsOverloadAndConsumingGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "health tells of the alarm", func() bool { h := s.Health(); return h.Ready && h.Overloaded && s.Stats().Blocked })
-	if got := body(t, q); got != "before" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, q, "before")
 	closeQueue(t, q)
 	if _, err := node.Ctl(contextOf(t), "-q", "set_vm_memory_high_watermark", "0.4"); err != nil {
 		t.Fatal(err)

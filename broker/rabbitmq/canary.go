@@ -1,8 +1,8 @@
 package rabbitmq
 
 import (
+	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -65,6 +65,8 @@ func (c *canary) sing() error {
 		return err
 	}
 	defer l.close(closeWithin)
+	stop := context.AfterFunc(c.src.life, func() { l.wire.expire(time.Now().Add(closeWithin)) })
+	defer stop()
 	// Room for more notices than there can be between two looks; without room the library's reader would wait for us.
 	blocked := l.NotifyBlocked(make(chan amqp.Blocking, 64))
 	ch, err := l.Channel()
@@ -75,8 +77,6 @@ func (c *canary) sing() error {
 	if err := c.prepare(ch); err != nil {
 		return err
 	}
-	ticker := time.NewTicker(c.src.opts.CanaryInterval)
-	defer ticker.Stop()
 	confirm, err := c.publish(ch)
 	if err != nil {
 		return err
@@ -84,6 +84,13 @@ func (c *canary) sing() error {
 	c.mu.Lock()
 	c.up, c.failed = true, nil
 	c.mu.Unlock()
+	return c.tend(ch, confirm, blocked, closed)
+}
+
+// tend publishes at each interval and takes in what the broker says.
+func (c *canary) tend(ch *amqp.Channel, confirm *amqp.DeferredConfirmation, blocked <-chan amqp.Blocking, closed <-chan *amqp.Error) (err error) {
+	ticker := time.NewTicker(c.src.opts.CanaryInterval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
@@ -94,10 +101,7 @@ func (c *canary) sing() error {
 				return err
 			}
 		case <-done(confirm):
-			if !confirm.Acked() {
-				c.refused()
-			}
-			c.confirm()
+			c.confirm(confirm.Acked())
 			confirm = nil
 		case b, ok := <-blocked:
 			if ok {
@@ -160,11 +164,18 @@ func (c *canary) sentAt(messageID string) (time.Time, bool) {
 	return time.Unix(0, n), err == nil
 }
 
-func (c *canary) confirm() {
+// confirm takes in the broker's answer to the last message.
+func (c *canary) confirm(routed bool) {
+	if !routed {
+		c.src.log.Warn("the broker did not take the canary's message")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.roundTrip = time.Since(c.sent)
-	c.confirmed, c.sent = c.sent, time.Time{}
+	if routed {
+		c.confirmed = c.sent
+	}
+	c.sent = time.Time{}
 }
 
 // lastConfirmed is when the last message was sent that the broker has routed.
@@ -173,12 +184,6 @@ func (c *canary) lastConfirmed() time.Time {
 	defer c.mu.Unlock()
 	return c.confirmed
 }
-
-func (c *canary) refused() {
-	c.src.log.Warn("the broker did not take the canary's message", slog.Any("error", errNacked))
-}
-
-var errNacked = errors.New("negative acknowledgement")
 
 func (c *canary) block(b amqp.Blocking) {
 	c.mu.Lock()

@@ -60,7 +60,7 @@ func (s *Source) openConn(number int) (*conn, error) {
 	c.limit = max(c.limit, 1)
 	c.acks.init(c)
 	c.dead.init(c)
-	stop := context.AfterFunc(s.life, func() { l.wire.Close() })
+	stop := context.AfterFunc(s.life, func() { _ = l.wire.Close() })
 	err = c.dead.prepare()
 	if !stop() || err != nil {
 		l.close(closeWithin)

@@ -42,7 +42,7 @@ func unsignedSeconds(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(t.Unix()) //nolint:gosec // the same 64 bits as on the wire, which are unsigned there
+	return uint64(t.Unix()) // the same 64 bits as on the wire, which are unsigned there
 }
 
 // tableOf converts headers into the closed set of broker.Table; nil if there are none.
@@ -121,7 +121,7 @@ func argument(v any) any {
 	case broker.Decimal:
 		return amqp.Decimal{Scale: v.Scale, Value: v.Value}
 	case broker.Timestamp:
-		return time.Unix(int64(v), 0) //nolint:gosec // the same 64 bits
+		return time.Unix(int64(v), 0) // the same 64 bits
 	case broker.Table:
 		out := make(amqp.Table, len(v))
 		for name, e := range v {

@@ -133,31 +133,32 @@ func (d *deadLetters) run() {
 	for {
 		select {
 		case letter, ok := <-d.letters:
-			if !ok {
-				if !d.again() {
-					return
-				}
-				continue
+			if ok {
+				d.letter(&letter)
+			} else if !d.again() {
+				return
 			}
-			d.letter(&letter)
 		case _, ok := <-d.signals:
-			if !ok {
-				if !d.again() {
-					return
-				}
-				continue
+			if ok {
+				d.countsLost()
+			} else if !d.again() {
+				return
 			}
-			d.countsLost()
 		case <-ticker.C:
-			for q := range d.bursts {
-				if q.tickBurst() {
-					delete(d.bursts, q)
-				}
-			}
-			if d.silent++; d.deaf() {
-				_ = d.ch.Close() // letters and signals end, which begins again
-			}
+			d.tick()
 		}
+	}
+}
+
+// tick looks whether bursts are over, and whether anything arrives at all.
+func (d *deadLetters) tick() {
+	for q := range d.bursts {
+		if q.tickBurst() {
+			delete(d.bursts, q)
+		}
+	}
+	if d.silent++; d.deaf() {
+		_ = d.ch.Close() // letters and signals end, which begins again
 	}
 }
 

@@ -57,13 +57,9 @@ func TestWhatTheBrokerDropsIsCountedExactlyAndItsBeginIsKnown(t *testing.T) {
 	}
 	q.Ack(lastTag)
 	pub.text("events", "k", "end")
-	if got := body(t, q); got != "end" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, q, "end")
 	pub.text("events", "other", "fine")
-	if got := body(t, fine); got != "fine" {
-		t.Errorf("got %q", got)
-	}
+	wantBody(t, fine, "fine")
 	if n := s.Stats().DeadLettered; n != uint64(e.Missed) {
 		t.Errorf("%d dead letters", n)
 	}

@@ -114,7 +114,7 @@ func (r *frameReader) check(at, size int) int {
 	flags := binary.BigEndian.Uint16(payload[headerPropsAt:])
 	binary.BigEndian.PutUint16(payload[headerPropsAt:], flags&^flagHeaders)
 	gone := to - from
-	binary.BigEndian.PutUint32(r.buf[at+3:], uint32(len(payload)-gone)) //nolint:gosec // at most frameSize
+	binary.BigEndian.PutUint32(r.buf[at+3:], uint32(len(payload)-gone))
 	tableAt := at + frameHeaderLen + from
 	copy(r.buf[tableAt:], r.buf[tableAt+gone:r.to])
 	r.to -= gone

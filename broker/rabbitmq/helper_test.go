@@ -175,6 +175,13 @@ func body(t testing.TB, q broker.Queue) string {
 	return string(d.Body)
 }
 
+func wantBody(t testing.TB, q broker.Queue, want string) {
+	t.Helper()
+	if got := body(t, q); got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
 // eventually waits until a condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()

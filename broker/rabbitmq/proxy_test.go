@@ -1,7 +1,7 @@
 package rabbitmq
 
 import (
-	"io"
+	"context"
 	"net"
 	"net/url"
 	"sync"
@@ -22,7 +22,7 @@ func newProxy(t testing.TB, address string) *proxy {
 		t.Fatal(err)
 	}
 	target := u.Host
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func newProxy(t testing.TB, address string) *proxy {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", target)
+			server, err := new(net.Dialer).DialContext(context.Background(), "tcp", target)
 			if err != nil {
 				client.Close()
 				continue
@@ -63,10 +63,7 @@ func (p *proxy) pipe(dst, src net.Conn, wait func()) {
 				return
 			}
 		}
-		if err != nil && err != io.EOF {
-			return
-		}
-		if err == io.EOF {
+		if err != nil {
 			return
 		}
 	}

@@ -97,7 +97,7 @@ func (s *Source) Open(ctx context.Context, spec broker.QueueSpec) (broker.Queue,
 		case results <- result{q, err}:
 		case <-ctx.Done():
 			if q != nil {
-				_ = q.Close(s.life)
+				_ = q.Close(context.WithoutCancel(ctx))
 			}
 		}
 	})
