@@ -13,7 +13,7 @@ const DEFAULTS = {
   highWaterBytes: 8 << 20,
 };
 const STEADY = 5_000; // ms: a stream that lived this long was a good one
-const GRACE = 5_000; // ms for an answer after a page woke up
+const GRACE = 5_000; // ms for an answer after a wake-up
 const SEEN = 4096; // ids remembered against repeats
 const LONG_URL = 4000; // proxies refuse longer ones
 const LOST = new Error("connection lost"); // why a request was left unanswered
@@ -24,7 +24,7 @@ const noop = () => {};
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const unlessLost = (error) => { if (error !== LOST) throw error; };
 const rethrow = (error) => queueMicrotask(() => { throw error; });
-// The `reconnect` column of the close codes: 44xx stays true, save slow readers and limits.
+// The `reconnect` column of the close codes.
 const isFinal = (code) => code === 1009 || (code >= 4400 && code < 4500 && ![4408, 4425, 4429].includes(code));
 
 /** A refusal or failure; `code` is the gateway's word for it. */
@@ -48,7 +48,7 @@ async function refusal(response, hold) {
   const known = typeof problem?.code === "string";
   const after = problem?.retry_after_seconds ?? response.headers.get("retry-after");
   return new WarrenError(known ? problem.code : `http_${status}`, {
-    // A proxy that answers for a gateway which was there a moment ago says nothing final.
+    // A proxy's word about a gateway that was there is not final.
     closeCode: known || !hold ? 4000 + status : undefined,
     status,
     problem: known ? problem : undefined,
@@ -61,16 +61,16 @@ function gatewayBase(url, from = globalThis.location?.href) {
   return protocol.replace("ws", "http") + "//" + host + pathname.replace(/\/(v1(\/.*)?)?$/, "");
 }
 
-function parsed(text) {
+function attempt(work) {
   try {
-    return JSON.parse(text);
+    return work();
   } catch {
     return undefined;
   }
 }
 
-// When a JWT ends, in milliseconds; NaN if it does not say.
-const expiry = (token) => parsed(atob(/^[^.]*\.([\w-]+)/.exec(token)?.[1].replace(/-/g, "+").replace(/_/g, "/") ?? ""))?.exp * 1000;
+// When a JWT ends, in milliseconds; undefined if the token does not say.
+const expiry = (token) => attempt(() => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000);
 
 const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
@@ -433,7 +433,7 @@ export class Subscription extends EventTarget {
     const current = () => link === this.#link || link === this.#candidate;
     const onEnd = (end) => current() && this.#ended(link, end);
     const onData = (text) => {
-      const frame = parsed(text);
+      const frame = attempt(() => JSON.parse(text));
       if (!frame) onEnd({ reason: "not_json" });
       else if (current()) this.#receive(link, frame, text.length);
     };
@@ -668,11 +668,7 @@ export class Subscription extends EventTarget {
     if (gone && this.#started) this.#id = undefined; // a new one at the old position: the gateway sends the gap
     else if (this.#move && code >= 4400 && !renewed) this.#move.fail(error); // and back to the shared one
     else if (!renewed && !(end.reconnect ?? !isFinal(code))) return this.#finish(error);
-    if (end.url) {
-      try {
-        this.#base = gatewayBase(end.url, this.#base);
-      } catch { /* the address we have is good enough */ }
-    }
+    if (end.url) this.#base = attempt(() => gatewayBase(end.url, this.#base)) ?? this.#base;
     const { retryBase, retryCap } = this.#settings;
     const step = offline() ? retryCap : Math.min(retryCap, retryBase * 2 ** this.#attempts++);
     const asked = isFinal(code) ? 0 : Math.min(end.retry_ms ?? 0, 300_000); // what was refused is not asked again

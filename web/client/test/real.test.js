@@ -124,3 +124,14 @@ test("a lost subscription is the same on SSE that comes back after a deletion", 
   await until(() => got.length === 1);
   assert.deepEqual(gaps, ["subscription_lost"]);
 });
+
+for (const transport of ["ws", "sse"]) {
+  test(`a token is no obstacle where none is needed, over ${transport}`, async (t) => {
+    const gateway = await Gateway.start(t);
+    const sub = await client(t, gateway.url, { transport, token: "not.a.token" }).subscribe({ exchange: "amq.fanout" });
+    const got = collect(sub, "message", payload);
+    await gateway.publish("amq.fanout", 1);
+    await until(() => got.length === 1);
+    assert.equal(sub.state, "live");
+  });
+}

@@ -123,3 +123,12 @@ test("REST calls ask again after a 401", async (t) => {
   assert.deepEqual(await warren.exchanges(), []);
   assert.equal(asked, 2);
 });
+
+for (const token of ["opaque", "a.b", "not.a.token", "..", jwt(-5, "a"), `x.${Buffer.from("{}").toString("base64url")}.`]) {
+  test(`a token is presented whatever it looks like: ${token.slice(0, 12)}`, async (t) => {
+    const { sub, attachment } = await subscribed(t, { token });
+    assert.equal((await attachment.request("auth")).token, token);
+    attachment.messages(1);
+    await until(() => sub.position === "s.1");
+  });
+}

@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import * as module from "../warren.js";
+
+const file = (name) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+
+test("the module is small enough to be served as it is", () => {
+  const size = gzipSync(file("warren.js"), { level: 9 }).length;
+  assert.ok(size <= 10_000, `${size} bytes`);
+  assert.doesNotMatch(file("warren.js"), /^import /m);
+});
+
+test("the declarations name what the module exports", () => {
+  for (const name of Object.keys(module)) assert.match(file("warren.d.ts"), new RegExp(`export (class|function) ${name}\\b`));
+});
+
+test("the declarations have every public member of a subscription", () => {
+  const declared = file("warren.d.ts");
+  for (const { prototype } of [module.Warren, module.Subscription]) {
+    for (const name of Object.getOwnPropertyNames(prototype)) {
+      if (name !== "constructor") assert.match(declared, new RegExp(`\\b${name}[<(:]`), name);
+    }
+  }
+});
