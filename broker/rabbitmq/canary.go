@@ -25,6 +25,7 @@ type canary struct {
 	blocked   bool
 	sent      time.Time // of the message whose confirm is awaited; zero: none
 	roundTrip time.Duration
+	held      bool      // the confirm awaited says nothing of the round trip: the broker blocked meanwhile
 	confirmed time.Time // when the last message was sent that was confirmed
 }
 
@@ -46,7 +47,7 @@ func (c *canary) run() {
 		if c.up {
 			level = slog.LevelWarn
 		}
-		c.up, c.blocked, c.sent, c.failed = false, false, time.Time{}, err
+		c.up, c.blocked, c.held, c.sent, c.failed = false, false, false, time.Time{}, err
 		c.mu.Unlock()
 		c.src.log.LogAttrs(c.src.life, level, "the canary has no connection to the broker", slog.Any("error", err))
 		if time.Since(begun) > c.src.opts.CanaryInterval {
@@ -171,7 +172,10 @@ func (c *canary) confirm(routed bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.roundTrip = time.Since(c.sent)
+	if !c.held {
+		c.roundTrip = time.Since(c.sent)
+	}
+	c.held = c.blocked
 	if routed {
 		c.confirmed = c.sent
 	}
@@ -188,6 +192,7 @@ func (c *canary) lastConfirmed() time.Time {
 func (c *canary) block(b amqp.Blocking) {
 	c.mu.Lock()
 	c.blocked = b.Active
+	c.held = c.held || b.Active
 	c.mu.Unlock()
 	if b.Active {
 		c.src.log.Warn("the broker blocks publishers", slog.String("reason", b.Reason))

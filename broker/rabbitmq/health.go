@@ -29,7 +29,7 @@ func (s *Source) Health() broker.Health {
 	}
 	overloaded(c.failed != nil, "the message broker's health is not known: the connection that measures it is down")
 	overloaded(c.blocked, "the message broker has an alarm and blocks publishers")
-	overloaded(!c.blocked && h.RoundTrip >= s.opts.SlowRoundTrip, "the message broker answers slowly")
+	overloaded(!c.held && h.RoundTrip >= s.opts.SlowRoundTrip, "the message broker answers slowly")
 	overloaded(recovering > s.opts.RecoverConcurrency, "many queues are being made again after a loss")
 	return h
 }

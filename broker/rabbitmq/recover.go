@@ -9,15 +9,15 @@ import (
 
 // rebuild makes a new incarnation in the place of a lost one, however long that takes.
 func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
+	if reason == broker.GapQueueLost {
+		lost.discard() // first of all: remove knows nothing of it
+	}
 	select {
 	case q.change <- struct{}{}:
 	case <-q.closing:
 		return
 	}
 	defer func() { <-q.change }()
-	if reason == broker.GapQueueLost {
-		lost.discard()
-	}
 	for attempt := 0; ; attempt++ {
 		if !wait(q.closing, q.src.backoff(attempt)) {
 			return
@@ -74,7 +74,10 @@ func (q *queue) reincarnate(c *conn, reason broker.GapReason) error {
 	event := &broker.Recovered{Reason: reason}
 	for _, b := range q.bounds {
 		b.missing = b.lost || slices.Contains(missing, b.binding.ID())
-		b.lost = false
+		if b.lost {
+			b.lost = false
+			q.src.exchanges.probeSoon(b.binding.Exchange()) // It may be back, and the binding there.
+		}
 		if b.missing {
 			event.Missing = append(event.Missing, b.binding.ID())
 		}
