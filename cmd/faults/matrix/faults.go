@@ -1,0 +1,283 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/warren-gateway/warren/cmd/faults/world"
+)
+
+// Fault is something that happens to a gateway under load.
+type Fault struct {
+	Name  string
+	Setup Setup
+	// Do does it, one or several times, and returns when it is over.
+	Do func(ctx context.Context, s *Stage) error
+	// Leaves is the reason of a gap that must have come to one client at least, or the fault was none; "" for none. Several are
+	// alternatives.
+	Leaves []string
+	// Quiet says that nothing may be missing at all.
+	Quiet bool
+	// Short puts it into the selection for every day.
+	Short bool
+}
+
+// times repeats a fault with pauses in which the gateway may or may not get over it.
+func times(low, high int, do func(context.Context, *Stage) error) func(context.Context, *Stage) error {
+	return func(ctx context.Context, s *Stage) error {
+		for range low + s.Rand(high-low+1) {
+			s.Fault()
+			if err := do(ctx, s); err != nil {
+				return err
+			}
+			if !s.Wait(ctx, 300*time.Millisecond, 2500*time.Millisecond) {
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+}
+
+// byOperator makes a fault of what an operator can do to the gateway's account at the broker.
+func byOperator(do func(*world.VHost, context.Context, string) error) func(context.Context, *Stage) error {
+	return times(2, 3, func(ctx context.Context, s *Stage) error { return do(s.VHost, ctx, s.name) })
+}
+
+// brokerFaults are done by the broker's hand, while it goes on.
+func brokerFaults() []Fault {
+	return []Fault{
+		{Name: "connection closed by the broker", Short: true, Leaves: []string{"broker_reconnected"}, Do: byOperator((*world.VHost).CloseConnections)},
+		{Name: "channel closed by the broker", Short: true, Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).CloseChannels)},
+		{Name: "channel killed inside the broker", Leaves: []string{"queue_lost", "broker_reconnected"}, Do: byOperator((*world.VHost).KillChannels)},
+		{Name: "consumer cancelled", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).CancelConsumers)},
+		{Name: "queue deleted", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).DeleteQueues)},
+		{Name: "exchange deleted for a while", Setup: Setup{Sources: 2}, Leaves: []string{"binding_lost"}, Do: times(1, 1, deleteExchange(12*time.Second, 14*time.Second))},
+		{Name: "exchange made again, with events", Setup: Setup{Events: true, Sources: 2}, Short: true, Leaves: []string{"binding_lost"}, Do: times(1, 2, deleteExchange(0, 1500*time.Millisecond))},
+		{Name: "exchange made again, without events", Leaves: []string{"broker_reconnected"}, Do: remakeUnseen},
+	}
+}
+
+// deleteExchange deletes an exchange and makes it again after a while.
+func deleteExchange(low, high time.Duration) func(context.Context, *Stage) error {
+	return func(ctx context.Context, s *Stage) error {
+		pub := s.Pubs[0]
+		if err := pub.Undeclare(); err != nil {
+			return err
+		}
+		if !s.Wait(ctx, low, high) {
+			return ctx.Err()
+		}
+		return pub.Declare()
+	}
+}
+
+// remakeUnseen deletes an exchange and makes it again between two probes: the one loss that AMQP hides. The gateway is deaf until
+// something else makes it bind again, and the gap which comes of that is where everything is missing.
+func remakeUnseen(ctx context.Context, s *Stage) error {
+	s.Fault()
+	if err := deleteExchange(0, 50*time.Millisecond)(ctx, s); err != nil {
+		return err
+	}
+	if !s.Wait(ctx, time.Second, 3*time.Second) {
+		return ctx.Err()
+	}
+	s.Fault()
+	return s.VHost.CloseConnections(ctx, s.name)
+}
+
+// nodeFaults are done to the broker as a process.
+func nodeFaults() []Fault {
+	own := Setup{Own: true}
+	down := func(end func(*Stage) error, low, high time.Duration) func(context.Context, *Stage) error {
+		return func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			if err := end(s); err != nil {
+				return err
+			}
+			if !s.Wait(ctx, low, high) {
+				return ctx.Err()
+			}
+			return s.Node.Restart(ctx)
+		}
+	}
+	stop := func(s *Stage) error { return s.Node.Stop() }
+	kill := func(s *Stage) error { return s.Node.Kill() }
+	reconnected := []string{"broker_reconnected"}
+	return []Fault{
+		{Name: "broker restarted", Setup: own, Leaves: reconnected, Do: down(stop, 0, time.Second)},
+		{Name: "broker killed", Setup: own, Short: true, Leaves: reconnected, Do: down(kill, 0, time.Second)},
+		{Name: "broker restarted slowly", Setup: own, Leaves: reconnected, Do: down(kill, 10*time.Second, 15*time.Second)},
+		{Name: "broker stands still", Setup: own, Quiet: true, Do: times(1, 2, func(ctx context.Context, s *Stage) error {
+			if err := s.Node.Pause(); err != nil {
+				return err
+			}
+			s.Wait(ctx, 2*time.Second, 6*time.Second)
+			return s.Node.Continue()
+		})},
+		{Name: "memory alarm", Setup: own, Quiet: true, Do: times(1, 2, func(ctx context.Context, s *Stage) error {
+			if err := s.VHost.Alarm(ctx, true); err != nil {
+				return err
+			}
+			s.Wait(ctx, 3*time.Second, 6*time.Second)
+			return s.VHost.Alarm(context.WithoutCancel(ctx), false)
+		})},
+	}
+}
+
+// brokerNetworkFaults are done to the network between gateway and broker.
+func brokerNetworkFaults() []Fault {
+	setup := Setup{BrokerLink: true}
+	return []Fault{
+		{Name: "broker's network cut", Setup: setup, Short: true, Leaves: []string{"broker_reconnected"}, Do: times(2, 3, func(ctx context.Context, s *Stage) error {
+			s.ToBroker.Cut()
+			s.Wait(ctx, 0, 2*time.Second)
+			return s.ToBroker.Restore()
+		})},
+		{Name: "broker's network swallows", Setup: setup, Leaves: []string{"broker_reconnected"}, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			return disturb(ctx, s, s.ToBroker, 22*time.Second, 26*time.Second, func() error {
+				return s.ToBroker.Swallow(world.ToServer, world.FromServer)
+			})
+		}},
+		{Name: "broker's network slow", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			return disturb(ctx, s, s.ToBroker, 6*time.Second, 9*time.Second, func() error {
+				return s.ToBroker.Slow(100+s.Rand(300), 100, 300, world.ToServer, world.FromServer)
+			})
+		}},
+		{Name: "broker's network lossy", Setup: setup, Leaves: []string{"broker_reconnected"}, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			if err := s.ToBroker.Tear(0.5, 500+s.Rand(2000), world.FromServer); err != nil {
+				return err
+			}
+			return disturb(ctx, s, s.ToBroker, 7*time.Second, 10*time.Second, s.ToBroker.Blink)
+		}},
+	}
+}
+
+// disturb begins a disturbance, waits and ends it.
+func disturb(ctx context.Context, s *Stage, link *world.Link, low, high time.Duration, begin func() error) error {
+	err := begin()
+	if err == nil && !s.Wait(ctx, low, high) {
+		err = ctx.Err()
+	}
+	link.Calm(context.WithoutCancel(ctx))
+	return err
+}
+
+// clientNetworkFaults are done to the network between clients and gateway.
+func clientNetworkFaults() []Fault {
+	setup := Setup{ClientLink: true, DeadAfter: 4 * time.Second}
+	return []Fault{
+		{Name: "clients' network cut", Setup: setup, Short: true, Quiet: true, Do: times(4, 7, func(ctx context.Context, s *Stage) error {
+			s.ToGateway.Cut()
+			s.Wait(ctx, 0, time.Second)
+			return s.ToGateway.Restore()
+		})},
+		{Name: "clients' network swallows", Setup: setup, Quiet: true, Do: times(2, 2, func(ctx context.Context, s *Stage) error {
+			return disturb(ctx, s, s.ToGateway, 5*time.Second, 7*time.Second, func() error {
+				return s.ToGateway.Swallow(world.ToServer, world.FromServer)
+			})
+		})},
+		{Name: "clients' network slow", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			return disturb(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, func() error {
+				return s.ToGateway.Slow(100+s.Rand(200), 100, 20, world.ToServer, world.FromServer)
+			})
+		}},
+		{Name: "clients' network lossy", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			if err := s.ToGateway.Tear(0.7, 300+s.Rand(1500), world.FromServer); err != nil {
+				return err
+			}
+			return disturb(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, s.ToGateway.Blink)
+		}},
+	}
+}
+
+// readerFaults are done by readers.
+func readerFaults() []Fault {
+	// The log holds 8 MiB: this fills it in some three seconds, and the sockets between in two more.
+	setup := Setup{Load: world.Load{Rate: 350, Pad: 8 << 10}, ReadBuffer: 128 << 10, DeadAfter: time.Minute}
+	stall := func(low, high time.Duration) func(context.Context, *Stage) error {
+		return func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			for _, c := range s.Clients {
+				c.Stall()
+			}
+			s.Wait(ctx, low, high)
+			for _, c := range s.Clients {
+				c.Release()
+			}
+			for _, p := range s.Pubs {
+				p.SetLoad(world.Load{Rate: 100})
+			}
+			return ctx.Err()
+		}
+	}
+	evicted := []string{"evicted"}
+	return []Fault{
+		{Name: "readers stall within the write timeout", Setup: setup, Short: true, Leaves: evicted, Do: stall(11*time.Second, 14*time.Second)},
+		{Name: "readers stall beyond the write timeout", Setup: setup, Leaves: evicted, Do: stall(24*time.Second, 27*time.Second)},
+	}
+}
+
+// gatewayFaults are done to the gateway's process.
+func gatewayFaults() []Fault {
+	return []Fault{
+		{Name: "gateway stands still until the queue overflows", Short: true, Leaves: []string{"queue_overflow"}, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			if err := s.Gateway.Pause(); err != nil {
+				return err
+			}
+			for _, p := range s.Pubs {
+				p.Flood(12_000 + s.Rand(4000))
+			}
+			err := world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
+			return errors.Join(err, s.Gateway.Continue())
+		}},
+		{Name: "gateway ends and starts", Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			took, err := s.Gateway.Stop()
+			if err != nil {
+				return fmt.Errorf("after %v: %w", took, err)
+			}
+			return s.restart(ctx)
+		}},
+		{Name: "gateway killed", Short: true, Do: times(1, 2, func(ctx context.Context, s *Stage) error {
+			s.Gateway.Kill()
+			s.Wait(ctx, 0, time.Second)
+			return s.restart(ctx)
+		})},
+		{Name: "gateway out of files", Setup: Setup{ClientLink: true, DeadAfter: 4 * time.Second}, Quiet: true, Do: outOfFiles},
+		{Name: "flood above the log", Setup: Setup{ClientLink: true}, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			for _, p := range s.Pubs {
+				p.Flood(30_000 + s.Rand(10_000))
+			}
+			return world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
+		}},
+	}
+}
+
+// outOfFiles lets the gateway open no more files while all clients come back.
+func outOfFiles(ctx context.Context, s *Stage) error {
+	s.Fault()
+	open, err := s.Gateway.OpenFiles()
+	if err != nil {
+		return err
+	}
+	before, err := s.Gateway.LimitFiles(open + 1)
+	if err != nil {
+		return err
+	}
+	err = s.ToGateway.Blink()
+	for range 4 {
+		s.Wait(ctx, 500*time.Millisecond, 1500*time.Millisecond)
+		err = errors.Join(err, s.ToGateway.Blink())
+	}
+	_, restored := s.Gateway.LimitFiles(before)
+	return errors.Join(err, restored)
+}

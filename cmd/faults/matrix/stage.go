@@ -1,0 +1,320 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+	"github.com/warren-gateway/warren/cmd/faults/client"
+	"github.com/warren-gateway/warren/cmd/faults/oracle"
+	"github.com/warren-gateway/warren/cmd/faults/world"
+)
+
+const (
+	// settlePatience bounds how long after the end of a fault its consequences may last.
+	settlePatience = 90 * time.Second
+	// arrivePatience bounds how long the last message may take.
+	arrivePatience = 45 * time.Second
+	// announcePatience bounds how long a gap may come after the messages: losses are summed up for at most ten seconds.
+	announcePatience = 15 * time.Second
+	pollInterval     = 20 * time.Millisecond
+)
+
+// Stage is where one run of a cell takes place. Faults use its methods from several goroutines.
+type Stage struct {
+	Node      *rabbittest.Node
+	VHost     *world.VHost
+	Gateway   *world.Gateway
+	ToBroker  *world.Link // nil unless the cell asks for it
+	ToGateway *world.Link // nil unless the cell asks for it
+	Balancer  *world.Balancer
+	Clients   []*client.Client
+	Pubs      []*world.Publisher
+
+	binary string
+	name   string // of the gateway at the broker
+	setup  Setup
+	truth  *oracle.Truth
+	begin  time.Time
+
+	mu     sync.Mutex // guards the rest
+	rng    *rand.Rand
+	faults int
+	notes  []string
+	spare  []*world.Gateway // others that have to be ended
+	undo   []func()
+}
+
+// Setup says what a fault needs of its stage.
+type Setup struct {
+	// Own asks for a node that may be stopped, killed and starved.
+	Own bool
+	// Events asks for a virtual host in which the broker tells of exchanges.
+	Events bool
+	// BrokerLink and ClientLink put a proxy between gateway and broker, and between clients and gateway.
+	BrokerLink, ClientLink bool
+	// Balance puts a balancer before the gateway.
+	Balance bool
+	// Load is the publishers' rate; the default is 200 messages per second without padding.
+	Load world.Load
+	// Sources is how many sources every client listens to; default 1.
+	Sources int
+	// DeadAfter and ReadBuffer are options of the clients.
+	DeadAfter  time.Duration
+	ReadBuffer int
+	// Env is the gateway's environment, Args its arguments beside those of every gateway.
+	Env, Args []string
+}
+
+// merge returns what two faults need together.
+func (s Setup) merge(o Setup) Setup {
+	s.Own, s.Events = s.Own || o.Own, s.Events || o.Events
+	s.BrokerLink, s.ClientLink, s.Balance = s.BrokerLink || o.BrokerLink, s.ClientLink || o.ClientLink, s.Balance || o.Balance
+	s.Load = world.Load{Rate: max(s.Load.Rate, o.Load.Rate), Pad: max(s.Load.Pad, o.Load.Pad)}
+	s.Sources = max(s.Sources, o.Sources)
+	s.ReadBuffer = max(s.ReadBuffer, o.ReadBuffer)
+	if s.DeadAfter == 0 || o.DeadAfter > 0 && o.DeadAfter < s.DeadAfter {
+		s.DeadAfter = o.DeadAfter
+	}
+	s.Env, s.Args = append(slices.Clone(s.Env), o.Env...), append(slices.Clone(s.Args), o.Args...)
+	return s
+}
+
+// Rand returns a number from 0 to n-1.
+func (s *Stage) Rand(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.IntN(n)
+}
+
+// Between returns a random duration.
+func (s *Stage) Between(low, high time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return low + time.Duration(s.rng.Int64N(int64(high-low)+1))
+}
+
+// Wait waits for a random duration, and reports false when the run is over.
+func (s *Stage) Wait(ctx context.Context, low, high time.Duration) bool {
+	return world.Wait(ctx, s.Between(low, high))
+}
+
+// Fault counts a fault.
+func (s *Stage) Fault() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults++
+}
+
+// Note says something about the run, for the report.
+func (s *Stage) Note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// clock is the time since the run began.
+func (s *Stage) clock() time.Duration { return time.Since(s.begin) }
+
+// stack calls f at the end of the run.
+func (s *Stage) stack(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.undo = append(s.undo, f)
+}
+
+// build makes all there is, and waits until every client listens.
+func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
+	s.begin = time.Now()
+	vhost := s.name
+	if s.setup.Events {
+		vhost = "/"
+	}
+	var err error
+	if s.VHost, err = world.NewVHost(ctx, s.Node, vhost); err != nil {
+		return err
+	}
+	s.stack(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrivePatience)
+		defer cancel()
+		if err := s.VHost.Remove(ctx); err != nil {
+			s.Note("%v", err)
+		}
+	})
+	for i := range max(s.setup.Sources, 1) {
+		source := s.truth.Source(fmt.Sprintf("s%d", i), s.name+"-"+string(rune('a'+i)))
+		pub, err := world.StartPublisher(ctx, s.VHost.URL(), source, "k."+string(rune('a'+i)), s.clock, s.setup.Load)
+		if err != nil {
+			return err
+		}
+		s.Pubs = append(s.Pubs, pub)
+		s.stack(pub.Stop)
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return err
+	}
+	url, err := s.clientURL()
+	if err != nil {
+		return err
+	}
+	for i, kind := range kinds {
+		s.Clients = append(s.Clients, s.startClient(ctx, kind, fmt.Sprintf("%s-%d", kind, i), url))
+	}
+	return s.awaitClients(ctx)
+}
+
+// startGateway starts the gateway, behind a proxy if there is one.
+func (s *Stage) startGateway(ctx context.Context) error {
+	broker := s.VHost.URL()
+	if s.setup.BrokerLink {
+		link, err := world.NewLink(s.Node.Addr())
+		if err != nil {
+			return err
+		}
+		s.stack(link.Cut)
+		s.ToBroker = link
+		if broker, err = world.Through(broker, link); err != nil {
+			return err
+		}
+	}
+	gateway, err := s.newGateway(broker)
+	if err != nil {
+		return err
+	}
+	s.Gateway = gateway
+	return gateway.Start(ctx)
+}
+
+func (s *Stage) newGateway(broker string) (*world.Gateway, error) {
+	gateway, err := world.NewGateway(s.binary, append([]string{"--broker", broker, "--node", s.name}, s.setup.Args...)...)
+	if err != nil {
+		return nil, err
+	}
+	gateway.SetEnv(s.setup.Env...)
+	s.stack(gateway.Kill)
+	return gateway, nil
+}
+
+// clientURL returns where clients find the gateway.
+func (s *Stage) clientURL() (string, error) {
+	host := s.Gateway.Host()
+	if s.setup.Balance {
+		b, err := world.NewBalancer(host)
+		if err != nil {
+			return "", err
+		}
+		s.stack(b.Close)
+		s.Balancer, host = b, b.Addr()
+	}
+	if s.setup.ClientLink {
+		link, err := world.NewLink(host)
+		if err != nil {
+			return "", err
+		}
+		s.stack(link.Cut)
+		s.ToGateway, host = link, link.Addr()
+	}
+	return "http://" + host, nil
+}
+
+func (s *Stage) startClient(ctx context.Context, kind client.Kind, name, url string) *client.Client {
+	var sources []*oracle.Source
+	for _, p := range s.Pubs {
+		sources = append(sources, p.Source())
+	}
+	c := client.Start(ctx, client.Options{
+		Kind: kind, Name: name, URL: url, Sources: sources, Clock: s.clock, Binary: s.binary,
+		DeadAfter: s.setup.DeadAfter, ReadBuffer: s.setup.ReadBuffer,
+	})
+	s.stack(c.Stop)
+	return c
+}
+
+// awaitClients waits until every client gets what is published from now on.
+func (s *Stage) awaitClients(ctx context.Context) error {
+	marks := make(map[string]int)
+	for _, p := range s.Pubs {
+		marks[p.Source().Name()] = p.Source().Last() + 1
+	}
+	return s.await(ctx, settlePatience, "messages that were published after the fault", marks)
+}
+
+// await waits until every client has got these numbers, or later ones.
+func (s *Stage) await(ctx context.Context, patience time.Duration, what string, marks map[string]int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	late := func() (names []string) {
+		for _, c := range s.Clients {
+			for source, mark := range marks {
+				if got := c.Record().Newest(source); got < mark {
+					names = append(names, fmt.Sprintf("%s has %d of %s, not %d", c.Record().Name(), got, source, mark))
+				}
+			}
+		}
+		return names
+	}
+	if err := world.Poll(ctx, pollInterval, func() bool { return len(late()) == 0 }); err != nil {
+		return fmt.Errorf("%s do not come within %v: %s", what, patience, strings.Join(late(), "; "))
+	}
+	return nil
+}
+
+// finish has everything arrive, and ends the gateway in order.
+func (s *Stage) finish(ctx context.Context) error {
+	if err := s.awaitClients(ctx); err != nil {
+		return err
+	}
+	marks := make(map[string]int)
+	for _, p := range s.Pubs {
+		p.Stop()
+		marks[p.Source().Name()] = p.Source().LastTaken()
+	}
+	if err := s.await(ctx, arrivePatience, "the last messages", marks); err != nil {
+		return err
+	}
+	// What was dropped is announced when it has been quiet for a while: a gap may be the last thing to come.
+	wait, cancel := context.WithTimeout(ctx, announcePatience)
+	_ = world.Poll(wait, 10*pollInterval, func() bool { v := s.truth.Check(s.records()...); return v.Accepted() })
+	cancel()
+	var stopped sync.WaitGroup
+	for _, c := range s.Clients {
+		stopped.Go(c.Stop)
+	}
+	stopped.Wait()
+	_, err := s.Gateway.Stop()
+	return err
+}
+
+// clear ends all that is left.
+func (s *Stage) clear() {
+	s.mu.Lock()
+	undo := s.undo
+	s.undo = nil
+	s.mu.Unlock()
+	for _, f := range slices.Backward(undo) {
+		f()
+	}
+}
+
+// records returns the records of all clients.
+func (s *Stage) records() []*oracle.Record {
+	records := make([]*oracle.Record, len(s.Clients))
+	for i, c := range s.Clients {
+		records[i] = c.Record()
+	}
+	return records
+}
+
+// restart starts the gateway again at the same address, once it has ended.
+func (s *Stage) restart(ctx context.Context) error {
+	if !s.Gateway.Ended() {
+		return errors.New("the gateway still runs")
+	}
+	return s.Gateway.Start(ctx)
+}
