@@ -47,71 +47,78 @@ func payload(t *testing.T, frame []byte) (id, body string) {
 	return f.ID, body
 }
 
-// TestOtherParsersReadBackWhatWasPublished reads with libraries that we did not write.
-func TestOtherParsersReadBackWhatWasPublished(t *testing.T) {
+// checkRead checks what a reader made of the n-th message.
+func (g *gateway) checkRead(t *testing.T, n int, id string, data []byte) {
+	t.Helper()
+	frameID, body := payload(t, data)
+	if want := fmt.Sprintf("%s.%d", g.sub.Stream(), n+1); frameID != want || id != want {
+		t.Errorf("ids %q and %q, want %s", id, frameID, want)
+	}
+	if body != corpus[n] {
+		t.Errorf("%q arrived as %q", corpus[n], body)
+	}
+}
+
+// The next three read with libraries that we did not write.
+
+func TestTmaxmaxReadsBackWhatWasPublished(t *testing.T) {
 	g := newGateway(t, setup{})
 	g.publish(corpus...)
-	check := func(t *testing.T, n int, id string, data []byte) {
-		t.Helper()
-		frameID, body := payload(t, data)
-		if want := fmt.Sprintf("%s.%d", g.sub.Stream(), n+1); frameID != want || id != want {
-			t.Errorf("ids %q and %q, want %s", id, frameID, want)
-		}
-		if body != corpus[n] {
-			t.Errorf("%q arrived as %q", corpus[n], body)
-		}
-	}
-	t.Run("tmaxmax/go-sse", func(t *testing.T) {
-		n := 0
-		for e, err := range tmaxmax.Read(do(t, g, "/sse").Body, &tmaxmax.ReadConfig{MaxEventSize: 4 << 20}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if e.Type != "" {
-				continue
-			}
-			check(t, n, e.LastEventID, []byte(e.Data))
-			if n++; n == len(corpus) {
-				return
-			}
-		}
-	})
-	t.Run("r3labs/sse", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		n := 0
-		client := r3labs.NewClient(g.http.URL+"/sse", r3labs.ClientMaxBufferSize(4<<20))
-		client.Connection = g.http.Client()
-		err := client.SubscribeRawWithContext(ctx, func(e *r3labs.Event) {
-			if len(e.Event) > 0 || len(e.Data) == 0 || n == len(corpus) {
-				return
-			}
-			check(t, n, string(e.ID), e.Data)
-			if n++; n == len(corpus) {
-				cancel()
-			}
-		})
-		if n != len(corpus) || err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("%d messages, %v", n, err)
-		}
-	})
-	t.Run("coder/websocket", func(t *testing.T) {
-		client, _, err := websocket.Dial(t.Context(), g.http.URL+"/ws", nil)
+	n := 0
+	for e, err := range tmaxmax.Read(do(t, g, "/sse").Body, &tmaxmax.ReadConfig{MaxEventSize: 4 << 20}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = client.CloseNow() }()
-		client.SetReadLimit(4 << 20)
-		if _, ready, err := client.Read(t.Context()); err != nil || !strings.HasPrefix(string(ready), `{"type":"ready"`) {
-			t.Fatalf("got %q, %v", ready, err)
+		if e.Type != "" {
+			continue
 		}
-		for n := range corpus {
-			_, data, err := client.Read(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			id, _ := payload(t, data)
-			check(t, n, id, data)
+		g.checkRead(t, n, e.LastEventID, []byte(e.Data))
+		if n++; n == len(corpus) {
+			return
+		}
+	}
+}
+
+func TestR3labsReadsBackWhatWasPublished(t *testing.T) {
+	g := newGateway(t, setup{})
+	g.publish(corpus...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := 0
+	client := r3labs.NewClient(g.http.URL+"/sse", r3labs.ClientMaxBufferSize(4<<20))
+	client.Connection = g.http.Client()
+	err := client.SubscribeRawWithContext(ctx, func(e *r3labs.Event) {
+		if len(e.Event) > 0 || len(e.Data) == 0 || n == len(corpus) {
+			return
+		}
+		g.checkRead(t, n, string(e.ID), e.Data)
+		if n++; n == len(corpus) {
+			cancel()
 		}
 	})
+	if n != len(corpus) || err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}
+
+func TestCoderWebSocketReadsBackWhatWasPublished(t *testing.T) {
+	g := newGateway(t, setup{})
+	g.publish(corpus...)
+	client, _, err := websocket.Dial(t.Context(), g.http.URL+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.CloseNow() }()
+	client.SetReadLimit(4 << 20)
+	if _, ready, err := client.Read(t.Context()); err != nil || !strings.HasPrefix(string(ready), `{"type":"ready"`) {
+		t.Fatalf("got %q, %v", ready, err)
+	}
+	for n := range corpus {
+		_, data, err := client.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := payload(t, data)
+		g.checkRead(t, n, id, data)
+	}
 }

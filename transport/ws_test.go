@@ -95,6 +95,7 @@ func TestPingIsAnsweredBetweenFrames(t *testing.T) {
 }
 
 func TestWhoBreaksTheProtocolIsToldAndClosed(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		bytes  []byte
