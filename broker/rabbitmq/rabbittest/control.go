@@ -61,6 +61,11 @@ func (c control) eval(ctx context.Context, expr string) (string, error) {
 		return c.ctl(ctx, "eval", expr+".")
 	}
 	out, err := c.run(ctx, []byte(expr+".\n"), c.Install.ErlCall, "-c", c.Cookie, "-n", c.Name, "-e")
+	if err != nil && strings.Contains(err.Error(), "failed to connect") {
+		// erl_call tries once, and on a machine that is busy with a few thousand connections that is now and then not
+		// enough, though the node is well. rabbitmqctl is slower and more patient.
+		return c.ctl(ctx, "eval", expr+".")
+	}
 	if err != nil {
 		return "", fmt.Errorf("evaluating %s: %w", expr, err)
 	}
