@@ -581,7 +581,7 @@ export class Subscription extends EventTarget {
 
   // A second stream that takes over when it is ready; what both deliver is dropped by id.
   #challenge(kind) {
-    if (!this.#link?.ready || this.#move) return;
+    if (!this.#link?.ready || this.#move || this.#candidate?.kind === kind) return;
     this.#release(this.#candidate);
     this.#connect(kind, "candidate");
   }

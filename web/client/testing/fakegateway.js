@@ -70,6 +70,11 @@ export class FakeGateway {
     const gateway = new FakeGateway();
     gateway.server = createServer((request, response) => gateway.serve(request, response));
     gateway.sockets = new WebSocketServer({ noServer: true });
+    gateway.connections = new Set(); // also of WebSockets, which the server forgets
+    gateway.server.on("connection", (socket) => {
+      gateway.connections.add(socket);
+      socket.on("close", () => gateway.connections.delete(socket));
+    });
     gateway.server.on("upgrade", (request, socket, head) => gateway.upgrade(request, socket, head));
     gateway.server.listen(0, "127.0.0.1");
     await once(gateway.server, "listening");
@@ -78,10 +83,9 @@ export class FakeGateway {
   }
 
   async stop() {
-    for (const attachment of this.attachments) attachment.cut();
     const closed = once(this.server, "close");
     this.server.close();
-    this.server.closeAllConnections();
+    for (const socket of this.connections) socket.destroy();
     await closed;
   }
 

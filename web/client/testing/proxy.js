@@ -17,9 +17,10 @@ export class Proxy {
     proxy.url = `http://127.0.0.1:${proxy.server.address().port}`;
     t.after(async () => {
       proxy.blackhole = false;
-      proxy.cut();
+      const closed = once(proxy.server, "close");
       proxy.server.close();
-      await once(proxy.server, "close");
+      proxy.cut();
+      await closed;
     });
     return proxy;
   }

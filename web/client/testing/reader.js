@@ -23,6 +23,7 @@ const warren = new Warren(url, {
 });
 const sub = warren.open(bindings, { after: values.after, share: values.share !== "false" });
 sub.on("state", (change) => console.error(JSON.stringify({ ...change, error: change.error?.message })));
+process.stdout.on("error", () => sub.close()); // nobody reads any more
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => sub.close());
 try {
   for await (const frame of sub.frames()) {
