@@ -169,6 +169,9 @@ func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, erro
 	return resource(s.attachment.Subscription()), nil
 }
 
+// Resource implements transport.Session.
+func (s *session) Resource() json.RawMessage { return resource(s.attachment.Subscription()) }
+
 // renew checks a new token; the old one stays if there is an error.
 func (s *session) renew(ctx context.Context, token string) (caller, error) {
 	now := s.current()

@@ -303,6 +303,8 @@ func (s *session) Bind(ctx context.Context, bindings json.RawMessage) (json.RawM
 	return s.bind(ctx, bindings)
 }
 
+func (s *session) Resource() json.RawMessage { return json.RawMessage(`{"id":"r"}`) }
+
 func (s *session) Unbind(_ context.Context, bindings json.RawMessage) (json.RawMessage, error) {
 	return json.RawMessage(`{"unbound":` + string(bindings) + `}`), nil
 }

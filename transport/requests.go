@@ -159,7 +159,7 @@ func (st *stream) perform(req request) (answer broker.Frame, err error) {
 	case requestBind, requestUnbind, requestAuth:
 		return st.askCaller(req)
 	}
-	return broker.OKFrame(req.ref, nil), nil
+	return broker.OKFrame(req.ref, st.session.Resource()), nil
 }
 
 // askCaller does what may take a while: until it is done nothing is read, so a

@@ -69,6 +69,9 @@ type Session interface {
 	Unbind(ctx context.Context, bindings json.RawMessage) (json.RawMessage, error)
 	// Auth replaces the caller's token; the result is nil on a shared subscription.
 	Auth(ctx context.Context, token string) (json.RawMessage, error)
+	// Resource is the subscription as REST answers it, nil on a shared one: what
+	// the ok of pause and resume carries.
+	Resource() json.RawMessage
 	// Closed is called exactly once, when the stream has ended, after its last
 	// request and after Attachment.Close.
 	Closed()

@@ -190,7 +190,7 @@ func TestPauseAndResumeOfOneStream(t *testing.T) {
 	s := g.socket("/ws")
 	s.next("ready")
 	s.ask(`{"type":"pause","ref":"p"}`)
-	if a, b := s.text(), s.text(); a != `{"type":"paused","scope":"attachment"}` || b != `{"type":"ok","ref":"p"}` {
+	if a, b := s.text(), s.text(); a != `{"type":"paused","scope":"attachment"}` || b != `{"type":"ok","ref":"p","subscription":{"id":"r"}}` {
 		t.Errorf("got %s and %s", a, b)
 	}
 	g.publish("1")
