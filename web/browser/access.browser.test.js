@@ -110,7 +110,7 @@ test("everything goes by keyboard", async (t) => {
   const active = await page.locator("#list").getAttribute("aria-activedescendant");
   assert.match(await page.locator(`#${active}`).textContent(), /k\.1\b/);
   await server.publish("e", "k.61", {});
-  await page.getByRole("button", { name: "1 new one above" }).waitFor();
+  await page.getByRole("button", { name: "1 new message" }).waitFor();
   await press("Home");
   await shows("k.61");
   await press("PageDown", "PageUp", "Enter");

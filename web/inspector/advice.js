@@ -32,13 +32,13 @@ const LABELS = { token: "Give a token", start: "Start again" };
 export function explain(error) {
   const unreachable = error instanceof TypeError; // what fetch throws
   const code = unreachable ? "unreachable" : error?.code;
-  const { title, detail, binding, limit } = error?.problem ?? {};
+  const { title, detail, binding, limit, retry_after_seconds: after } = error?.problem ?? {};
   const [ours, advice = "", act] = TABLE[code] ?? [code ? `Refused: ${code}` : "Something failed", ""];
   const said = detail ?? (code || unreachable ? "" : String(error?.message ?? error));
   return {
     code, title: title ?? ours, act, label: LABELS[act], binding,
-    detail: [said && sentence(said), limit && !said.includes(limit) && `Limit: --${limit}.`].filter(Boolean).join(" "),
-    advice,
+    detail: [said && said.toLowerCase() !== title?.toLowerCase() && sentence(said), limit && !said.includes(limit) && `Limit: --${limit}.`].filter(Boolean).join(" "),
+    advice: [advice, after && `Not before ${after} s from now.`].filter(Boolean).join(" "),
   };
 }
 

@@ -64,8 +64,9 @@ async function loadExchanges() {
 
 // ---- listening
 
-function start() {
+async function start() {
   hideNotice();
+  if (!(await bindings.complete())) return show("setup");
   show("messages");
   session.start(bindings.list);
 }
@@ -107,9 +108,7 @@ let said = "closed";
 function controls() {
   const { state } = session;
   const running = state !== "closed";
-  const start = $("start");
-  start.hidden = running;
-  start.disabled = !bindings.list.length;
+  $("start").hidden = running;
   $("stop").hidden = !running;
   $("pause").hidden = !running || state === "connecting";
   $("pause").textContent = state === "paused" ? "Resume" : "Pause";
@@ -175,7 +174,7 @@ $("newest").addEventListener("click", () => {
 function drawCount() {
   const { pending } = view;
   $("newest").hidden = !view.held;
-  if (view.held) $("newest").textContent = pending ? `${plural(pending, "new one")} above` : "Back to the newest";
+  if (view.held) $("newest").textContent = pending ? `↑ ${plural(pending, "new message")}` : "Back to the newest";
   const full = store.dropped ? `, the newest ${count(store.length)} are kept` : "";
   $("count").textContent = store.length ? shown(view.messages, store.messages) + full : `up to ${count(MAX_ENTRIES)} are kept`;
   $("download").disabled = $("clear-messages").disabled = !store.length;
@@ -194,7 +193,7 @@ function emptyText() {
   if (session.state === "paused") return [title("Paused.")];
   if (session.state !== "closed") return [title("Connecting…")];
   if (bindings.list.length) return [title("Ready to listen."), el("p", {}, el("button", { type: "button", class: "primary", onclick: start }, "Start listening"))];
-  const known = [...bindings.types].slice(0, 12);
+  const known = [...bindings.types].sort(([a], [b]) => a.startsWith("amq.") - b.startsWith("amq.")).slice(0, 12); // one's own first
   return [
     title("What is being published?"),
     hint(known.length ? "Pick an exchange, or name one." : "Name an exchange and press Enter."),
@@ -244,7 +243,7 @@ function notice(error) {
   $("notice-detail").textContent = about.detail;
   $("notice-advice").textContent = about.advice;
   $("notice-act").textContent = about.label ?? "";
-  $("notice-act").hidden = !about.act || (about.act === "start" && !bindings.list.length);
+  $("notice-act").hidden = !about.act;
   act = about.act;
   $("notice").hidden = false;
 }

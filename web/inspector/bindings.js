@@ -55,6 +55,13 @@ export class Bindings extends EventTarget {
     exchange.focus();
   }
 
+  /** Takes in what stands in the form, if anything does; answers whether there is something to listen to. */
+  async complete() {
+    const { exchange } = this.form.elements;
+    if (exchange.value || !this.list.length) await this.#submit();
+    return this.list.length > 0 && !exchange.value;
+  }
+
   /** Whether it worked. */
   async add(binding) {
     this.#fail("");

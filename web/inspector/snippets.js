@@ -55,7 +55,7 @@ const makers = {
     const words = plain.map(({ exchange, routing_key: key }) => quote(key === "#" ? exchange : `${exchange}=${key}`));
     const rest = bindings.length - plain.length;
     return {
-      text: plain.length ? [`${token ? 'WARREN_TOKEN="…" ' : ""}warren listen ${quote(base)}`, ...words].join(" ") : "",
+      text: plain.length ? [`${token ? 'WARREN_TOKEN="…" ' : ""}warren listen ${quote(base)}`, ...words].join(words.length > 2 ? " \\\n  " : " ") : "",
       note: rest ? `${rest === 1 ? "One binding" : `${rest} bindings`} with arguments or “=” cannot be written on this command line.` : "",
     };
   },
