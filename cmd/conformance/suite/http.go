@@ -80,11 +80,14 @@ func (t *T) Do(c Call) *Reply {
 	if err != nil {
 		t.Fatalf("%s %s: %v", c.Method, c.Path, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	return t.read(resp)
+}
+
+// read reads an answer to its end.
+func (t *T) read(resp *http.Response) *Reply {
 	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("%s %s: %v", c.Method, c.Path, err)
-	}
+	_ = resp.Body.Close()
+	t.Must(err)
 	return reply(resp, raw)
 }
 

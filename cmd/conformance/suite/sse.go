@@ -31,6 +31,16 @@ func (t *T) SSE(path string, h http.Header) *Stream { return t.sseOn(t.transport
 // sseOn opens a stream over a transport.
 func (t *T) sseOn(transport http.RoundTripper, path string, h http.Header) *Stream {
 	t.makeRoom(path)
+	if err := t.requests.Wait(t.ctx); err != nil {
+		t.Fatalf("GET %s: %v", path, err)
+	}
+	return t.sseNow(transport, path, h)
+}
+
+// sseUnlimited opens a stream that the suite's own limiters do not hold back.
+func (t *T) sseUnlimited(path string) *Stream { return t.sseNow(t.transport, path, nil) }
+
+func (t *T) sseNow(transport http.RoundTripper, path string, h http.Header) *Stream {
 	if h == nil {
 		h = header()
 	}
@@ -41,10 +51,6 @@ func (t *T) sseOn(transport http.RoundTripper, path string, h http.Header) *Stre
 	ctx, cancel := context.WithCancel(t.ctx)
 	s := t.newStream(path)
 	s.hang = cancel
-	if err := t.requests.Wait(t.ctx); err != nil {
-		close(s.ended)
-		t.Fatalf("GET %s: %v", path, err)
-	}
 	resp, err := t.client(transport).Do(req.WithContext(ctx))
 	if err != nil {
 		close(s.ended)

@@ -20,6 +20,7 @@ const (
 	AMQP                       // a RabbitMQ server that the suite may publish to
 	Alone                      // that no other check runs: it uses up the caller's rates or caps
 	Patient                    // much time, most of it waiting: it starts first
+	First                      // the burst of requests, soon: the others wait until it has ended or called LetOthersStart
 	Gateway                    // gateways of its own, in other configurations: Options.Binary
 	Oversized                  // messages above the gateway's bound, which memory:// takes only if the bound is small
 )
@@ -159,43 +160,54 @@ func (w *World) why(needs Need) string {
 // run runs the checks: those that wait for long at once, the others a few at a time, and those that stand alone at the end.
 func (w *World) run(ctx context.Context, checks []Check) {
 	slots := make(chan struct{}, w.options.Parallel)
-	var all sync.WaitGroup
-	var alone []Check
+	var first, all sync.WaitGroup
+	start := func(needs Need, skip Need) {
+		for _, c := range checks {
+			if c.Needs&skip != 0 || needs != 0 && c.Needs&needs == 0 {
+				continue
+			}
+			t := newT(ctx, w, c)
+			if c.Needs&First != 0 {
+				first.Add(1)
+				t.others = sync.OnceFunc(first.Done)
+			}
+			all.Go(func() {
+				if c.Needs&Patient == 0 {
+					slots <- struct{}{}
+					defer func() { <-slots }()
+				}
+				t.try()
+			})
+		}
+	}
+	start(Patient, Alone)
+	first.Wait()
+	start(0, Alone|Patient)
+	all.Wait()
 	for _, c := range checks {
 		if c.Needs&Alone != 0 {
-			alone = append(alone, c)
-			continue
+			newT(ctx, w, c).try()
 		}
-		all.Go(func() {
-			if c.Needs&Patient == 0 {
-				slots <- struct{}{}
-				defer func() { <-slots }()
-			}
-			w.try(ctx, c)
-		})
-	}
-	all.Wait()
-	for _, c := range alone {
-		w.try(ctx, c)
 	}
 }
 
 // checkTime bounds one check.
 const checkTime = 50 * time.Second
 
-// try runs one check.
-func (w *World) try(ctx context.Context, c Check) {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+// try runs the check.
+func (t *T) try() {
+	ctx, cancel := context.WithTimeout(t.ctx, checkTime)
 	defer cancel()
-	t := newT(ctx, w, c)
+	t.ctx = ctx
 	began := time.Now()
 	done := make(chan struct{})
 	go func() { // ends with the check; Fatalf ends it early
 		defer close(done)
+		defer t.LetOthersStart()
 		defer t.cleanUp()
 		defer t.recover()
-		c.Run(t)
+		t.check.Run(t)
 	}()
 	<-done
-	w.board.record(t, time.Since(began))
+	t.board.record(t, time.Since(began))
 }

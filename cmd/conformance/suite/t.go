@@ -25,6 +25,7 @@ type attempt struct {
 	trouble  []string // what fails all requirements of the check
 	failures int
 	cleanups []func()
+	others   func() // lets the others start, nil if they do not wait
 }
 
 func newT(ctx context.Context, w *World, c Check) *T {
@@ -74,6 +75,13 @@ func (t *T) Must(err error) {
 
 // Context ends with the check.
 func (t *T) Context() context.Context { return t.ctx }
+
+// LetOthersStart ends the time in which a check that needs to be First has the gateway to itself.
+func (t *T) LetOthersStart() {
+	if t.others != nil {
+		t.others()
+	}
+}
 
 // Cleanup has f called when the check has ended, the last one first.
 func (t *T) Cleanup(f func()) {

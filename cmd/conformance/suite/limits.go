@@ -1,0 +1,143 @@
+package suite
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+func init() {
+	// In this order: the rate of creations takes the longest to recover, and the others need it.
+	register(
+		Check{Name: "own more than one may", Of: []string{"P-178", "P-139", "P-182"}, Needs: Alone, Run: limitsOwned},
+		Check{
+			Name: "use up the rate of requests", Needs: Alone, Run: limitsRequests,
+			Of: []string{"P-134", "P-138", "P-140", "P-142", "P-143", "P-180"},
+		},
+		Check{Name: "use up the rate of creations", Of: []string{"P-179"}, Needs: Alone, Run: limitsCreates},
+	)
+}
+
+// limitsRequests sends pings, each of which counts as a request, until one is refused. The limiter of the suite is passed by.
+func limitsRequests(t *T) {
+	x := t.Exchange("topic")
+	s := t.Create(on(x, "#"))
+	ws := s.WS()
+	ws.Ready()
+	burst := int(t.Bound("request-burst-per-caller"))
+	ping := []byte(`{"type":"ping"}`)
+	most := burst + int(t.Bound("request-rate-per-caller"))*3
+	sent, refused := 0, 0
+	var f *Frame
+	for refused == 0 && sent < most {
+		for range 50 {
+			t.Must(ws.conn.Write(t.ctx, websocket.MessageText, ping))
+			sent++
+		}
+		for range 50 {
+			if f = ws.Next(); f.Type() == "error" {
+				refused++
+			}
+		}
+	}
+	for refused > 0 && f.Type() != "error" { // a token came back between the last two
+		t.Must(ws.conn.Write(t.ctx, websocket.MessageText, ping))
+		f = ws.Next()
+		sent++
+	}
+	t.Is("P-134", str(f.object, "problem", "code") == "rate_limited" && num(f.object, "problem", "status") == 429, "after %d requests: %s", sent, str(f.object, "problem", "code"))
+	rest := t.hurry(ws, Call{Method: http.MethodGet, Path: s.Path})
+	after, err := strconv.Atoi(rest.Header.Get("Retry-After"))
+	t.Is("P-180", rest.Refused(429, "rate_limited", "") && after >= 1, "after %d requests by WebSocket: %s, Retry-After: %d", sent, rest, after)
+	t.Is("P-138", err == nil && after >= 1 && int64(after) == num(rest.Body, "retry_after_seconds"), "Retry-After: %d, retry_after_seconds: %d", after, num(rest.Body, "retry_after_seconds"))
+	plain := t.hurry(ws, Call{Method: http.MethodGet, Path: s.Path + "/sse"})
+	t.Is("P-142", plain.Refused(429, "rate_limited", ""), "an SSE endpoint without Accept: %s", plain)
+	t.useUp(ws)
+	stream := t.sseUnlimited(s.Path + "/sse")
+	bye := stream.Next()
+	retry, has := bye.Event.Line("retry")
+	t.Is("P-140", stream.Status == http.StatusOK && bye.Type() == "bye" && num(bye.object, "code") == 4429 && bye.object["reconnect"] == true &&
+		stream.End().Error() == "EOF" && len(stream.Rest()) == 0, "200, %s with retry: %s and the end", bye, retry)
+	t.Is("P-143", has && retry == text(bye.object["retry_ms"]), "retry: %s, retry_ms %s", retry, text(bye.object["retry_ms"]))
+	t.Wait(2 * time.Second) // for whoever comes next
+}
+
+// useUp sends pings until one is refused.
+func (t *T) useUp(ws *Stream) {
+	for range 1000 {
+		t.Must(ws.conn.Write(t.ctx, websocket.MessageText, []byte(`{"type":"ping"}`)))
+		if ws.Next().Type() == "error" {
+			return
+		}
+	}
+	t.Fatalf("1000 requests at once were all taken")
+}
+
+// hurry makes a request that the suite's own limiter does not hold back, when the caller's rate is used up.
+func (t *T) hurry(ws *Stream, c Call) *Reply {
+	t.useUp(ws)
+	resp, err := t.client(t.transport).Do(t.request(c))
+	t.Must(err)
+	return t.read(resp)
+}
+
+func limitsCreates(t *T) {
+	x := t.Exchange("topic")
+	q := query("exchange", x)
+	shared := t.SSE("/v1/sse"+q, nil)
+	shared.Ready()
+	most := int(t.Bound("create-burst-per-caller") + 5*t.Bound("create-rate-per-caller"))
+	var r *Reply
+	made := 0
+	for made < most {
+		r = t.Post("/v1/subscriptions", `{}`)
+		if r.Status != http.StatusCreated {
+			break
+		}
+		made++
+		if made > 1 { // keep below the cap on what a caller owns
+			t.Do(Call{Method: http.MethodDelete, Path: r.Header.Get("Location")})
+		} else {
+			t.deleteLater(r.Header.Get("Location"))
+		}
+	}
+	after, _ := strconv.Atoi(r.Header.Get("Retry-After"))
+	join := t.sseUnlimited("/v1/sse" + q)
+	first := join.Next()
+	t.Is("P-179", r.Refused(429, "rate_limited", "") && after >= 1 && first.Type() == "ready", "after %d creations: %s, Retry-After: %d; attaching to a shared one that is there: %s",
+		made, r, after, first)
+}
+
+func limitsOwned(t *T) {
+	most := int(t.Bound("max-subscriptions-per-caller"))
+	var r *Reply
+	var last string
+	// Some may be left of checks before; they give way or expire.
+	made := 0
+	for made <= most {
+		if r = t.TryCreate(`{}`); r.Status != http.StatusCreated {
+			break
+		}
+		last = "/v1/subscriptions/" + str(r.Body, "id")
+		made++
+	}
+	limit := r.Refused(429, "limit_reached", "") && str(r.Body, "limit") == "max-subscriptions-per-caller"
+	t.Is("P-139", str(r.Body, "limit") != "", "%s", r)
+	ws := t.WS("/v1/ws", nil)
+	bye := ws.Next()
+	code, _ := ws.Closed()
+	t.Do(Call{Method: http.MethodDelete, Path: last})
+	again := t.WS("/v1/ws", nil)
+	ready := again.Next()
+	t.Is("P-182", limit && ready.Type() == "ready", "%s; after one was deleted: %s", r, ready)
+	again.Cut()
+	// The one that a stream made, and that has none any more, gives way.
+	path := "/v1/subscriptions/" + str(ready.object, "subscription")
+	t.Eventually(5*time.Second, "the cut stream is no longer counted", func() bool { return num(t.Get(path).Body, "attachments", "ws") == 0 })
+	more := t.TryCreate(`{}`)
+	gone := t.Get(path)
+	t.Is("P-178", limit && made > 0 && made <= most && code == 4429 && num(bye.object, "code") == 4429 && more.Status == http.StatusCreated && gone.Code() == "subscription_not_found",
+		"the %dth: %s, WebSocket %s; one that a stream made and left gives way: %s, then %s", made+1, r, bye, more, gone)
+}
