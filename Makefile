@@ -116,9 +116,12 @@ soak: build ## mixed load with random faults for SOAKTIME=10m
 	$(GO) run ./cmd/faults -soak $(SOAKTIME) $(ARGS)
 
 ##@ Keep house
-.PHONY: fmt clean
+.PHONY: fmt screenshots clean
 fmt: $(LINT) ## format the Go code as lint wants it
 	$(LINT) fmt
+
+screenshots: build $(NPM) ## make docs/images from the running page (the fonts are fonts-inter and fonts-jetbrains-mono, where installed)
+	node web/browser/screenshots.mjs
 
 clean: ## remove what was built and installed here
 	rm -rf bin dist coverage.out web/node_modules

@@ -200,7 +200,10 @@ export class Warren {
       headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...bearer(token) },
       body: body && JSON.stringify(body),
     });
-    if (response.ok) return response.status === 204 ? undefined : response.json();
+    if (response.ok) {
+      const text = await response.text(); // some answers, as that to PUT of an exchange, have no body
+      return text ? JSON.parse(text) : undefined;
+    }
     if (response.status === 401 && again && this.#context.expire(token)) {
       return this.request(method, path, { body, signal }, base, false);
     }
