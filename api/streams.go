@@ -143,6 +143,9 @@ func (a *API) socketRefused(ctx context.Context, err error) error {
 // attachByID attaches to the owned subscription with the id.
 func (a *API) attachByID(id string, place place) attach {
 	return func(_ context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
+		if a.isDraining() {
+			return nil, broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
+		}
 		sub, err := a.mayAttach(c, id)
 		if err != nil {
 			return nil, err
