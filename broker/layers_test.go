@@ -53,12 +53,12 @@ var layerRules = []struct {
 
 // layerOwners say who alone may import a module of others: the packages under these paths.
 var layerOwners = map[string][]string{
-	layerAMQP:      {"broker/rabbitmq", "cmd/bench", "cmd/conformance"},
+	layerAMQP:      {"broker/rabbitmq", "cmd/bench", "cmd/conformance", "cmd/faults"},
 	layerWebSocket: {"transport", "cmd"},
 }
 
 // layerTools are programs that may use test packages although they are not tests.
-var layerTools = []string{"cmd/bench", "cmd/conformance", "broker/rabbitmq/rabbittest/cmd"}
+var layerTools = []string{"cmd/bench", "cmd/conformance", "cmd/faults", "broker/rabbitmq/rabbittest/cmd"}
 
 // TestPackagesImportOnlyTheLayersBelowThem holds the tree against the rules.
 func TestPackagesImportOnlyTheLayersBelowThem(t *testing.T) {
