@@ -82,6 +82,11 @@ func (q *queue) Bind(ctx context.Context, bindings []broker.Binding) error {
 		return err
 	}
 	undo := func(inc *incarnation) { q.undoBind(inc, added) }
+	ctx, cancel := context.WithTimeout(ctx, q.src.opts.OperationTimeout)
+	defer cancel()
+	if err := q.begin(ctx); err != nil {
+		return err
+	}
 	return q.changing(ctx, do, undo)
 }
 
@@ -93,23 +98,37 @@ func (q *queue) Unbind(ctx context.Context, bindings []broker.Binding) error {
 		return err
 	}
 	undo := func(inc *incarnation) { q.undoUnbind(inc, removed) }
+	begin, cancel := context.WithTimeout(ctx, q.src.opts.OperationTimeout)
+	defer cancel()
+	if err := q.begin(begin); err != nil {
+		return err
+	}
+	// Once begun, it is not given up with the request: until it was undone, messages would be missing.
+	ctx, cancelChange := context.WithTimeout(context.WithoutCancel(ctx), q.src.opts.OperationTimeout)
+	defer cancelChange()
 	return q.changing(ctx, do, undo)
 }
 
-// changing runs a change while nobody else changes the queue. When the context ends first, the change is undone behind it.
-func (q *queue) changing(ctx context.Context, do func(*incarnation) error, undo func(*incarnation)) error {
-	ctx, cancel := context.WithTimeout(ctx, q.src.opts.OperationTimeout)
-	defer cancel()
+// begin waits until nobody else changes the queue.
+func (q *queue) begin(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return interrupted(ctx)
+	}
 	if _, err := q.current(); err != nil {
 		return err // not after the rebuild, which holds change
 	}
 	select {
 	case q.change <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return interrupted(ctx)
 	case <-q.closing:
 		return unavailable(errQueueClosed)
 	}
+}
+
+// changing runs a change after begin. When the context ends first, the change is undone behind it.
+func (q *queue) changing(ctx context.Context, do func(*incarnation) error, undo func(*incarnation)) error {
 	done := make(chan error)
 	started := q.src.spawn(func() {
 		defer func() { <-q.change }()
@@ -235,7 +254,6 @@ func (q *queue) unbind(inc *incarnation, bindings []broker.Binding) (removed []*
 }
 
 func (q *queue) undoUnbind(inc *incarnation, removed []*bound) {
-	q.bindAgain(inc, removed)
 	again := make([]broker.Binding, len(removed))
 	for i, b := range removed {
 		again[i] = b.binding
@@ -244,26 +262,29 @@ func (q *queue) undoUnbind(inc *incarnation, removed []*bound) {
 	q.bounds = append(q.bounds, removed...)
 	q.mu.Unlock()
 	q.src.exchanges.use(q, again)
+	q.bindAgain(inc, removed)
 }
 
-// bindAgain puts bindings back that a failed request removed. What cannot be bound is lost, and the probe tries it again.
+// bindAgain puts bindings back that a failed request removed. What was published meanwhile is missing, hence the events. What
+// cannot be bound stays lost, and the probe tries it again.
 func (q *queue) bindAgain(inc *incarnation, removed []*bound) {
-	var lost []string
+	q.mu.Lock()
+	removed = slices.DeleteFunc(slices.Clone(removed), func(b *bound) bool { return b.missing })
+	lost, back := make([]string, 0, len(removed)), make([]string, 0, len(removed))
 	for _, b := range removed {
-		if b.missing {
-			continue
-		}
-		err := inc.conn.disposable(func(ch *amqp.Channel) error { return bind(ch, inc.name, b.binding) })
-		if err != nil {
-			b.missing = true
-			lost = append(lost, b.binding.ID())
-		}
+		b.missing = true
+		lost = append(lost, b.binding.ID())
 	}
-	if lost != nil {
-		q.mu.Lock()
+	if len(lost) > 0 {
 		q.post(&broker.BindingsLost{IDs: lost})
-		q.mu.Unlock()
 	}
+	q.mu.Unlock()
+	for _, b := range removed {
+		if err := inc.conn.disposable(func(ch *amqp.Channel) error { return bind(ch, inc.name, b.binding) }); err == nil {
+			back = append(back, b.binding.ID())
+		}
+	}
+	q.foundAgain(inc, back)
 }
 
 // asBindError passes on what is mapped already; the rest is the disposable channel's own trouble.

@@ -294,45 +294,80 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func TestChangesWhoseContextEndsAreUndone(t *testing.T) {
+// stalled is a queue behind a proxy, with a binding to amq.direct by "old".
+type stalled struct {
+	proxy *proxy
+	src   *Source
+	queue broker.Queue
+	pub   *publisher
+	gone  chan amqp.Return
+}
+
+func newStalled(t *testing.T) *stalled {
+	t.Helper()
 	url := rabbittest.VHost(t)
-	proxy := newProxy(t, url)
-	s := newSource(t, proxy.url)
-	old, fresh := binding(t, "amq.direct", "old"), binding(t, "amq.direct", "fresh")
-	q := open(t, s, old)
-	pub := newPublisher(t, url)
-	returned := pub.ch.NotifyReturn(make(chan amqp.Return, 1))
-	routed := func(key string) bool {
-		confirm, err := pub.ch.PublishWithDeferredConfirm("amq.direct", key, true, false, amqp.Publishing{Body: []byte(key)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		<-confirm.Done()
-		select {
-		case <-returned:
-			return false
-		default:
-			return true
-		}
+	x := &stalled{proxy: newProxy(t, url), pub: newPublisher(t, url)}
+	x.src = newSource(t, x.proxy.url, func(o *Options) { o.OperationTimeout = 300 * time.Millisecond })
+	x.queue = open(t, x.src, binding(t, "amq.direct", "old"))
+	x.gone = x.pub.ch.NotifyReturn(make(chan amqp.Return, 1))
+	return x
+}
+
+// timesOut checks that a change answers in time while the broker does not.
+func (x *stalled) timesOut(t *testing.T, change func(context.Context) error) {
+	t.Helper()
+	release := x.proxy.stall()
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	wantCode(t, change(ctx), broker.CodeBrokerTimeout, -1)
+}
+
+func (x *stalled) routed(t *testing.T, key string) bool {
+	t.Helper()
+	confirm, err := x.pub.ch.PublishWithDeferredConfirm("amq.direct", key, true, false, amqp.Publishing{Body: []byte(key)})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, change := range map[string]func(context.Context) error{
-		"bind":   func(ctx context.Context) error { return q.Bind(ctx, []broker.Binding{fresh}) },
-		"unbind": func(ctx context.Context) error { return q.Unbind(ctx, []broker.Binding{old}) },
-		"open": func(ctx context.Context) error {
-			_, err := s.Open(ctx, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{fresh}})
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			release := proxy.stall()
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			wantCode(t, change(ctx), broker.CodeBrokerTimeout, -1)
-			release()
-			eventually(t, "everything is as before", func() bool { return routed("old") && !routed("fresh") })
-		})
+	<-confirm.Done()
+	select {
+	case <-x.gone: // The broker returns a message before it confirms it.
+		return false
+	default:
+		return true
 	}
-	if n := s.Stats().Queues; n != 1 {
+}
+
+func (x *stalled) wantOnlyOld(t *testing.T) {
+	t.Helper()
+	eventually(t, "everything is as before", func() bool { return x.routed(t, "old") && !x.routed(t, "fresh") })
+	if n := x.src.Stats().Queues; n != 1 {
 		t.Errorf("%d queues", n)
 	}
+}
+
+func TestOpenWhoseContextEndsLeavesNothing(t *testing.T) {
+	x := newStalled(t)
+	x.timesOut(t, func(ctx context.Context) error {
+		_, err := x.src.Open(ctx, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.direct", "fresh")}})
+		return err
+	})
+	x.wantOnlyOld(t)
+}
+
+func TestBindWhoseContextEndsIsUndone(t *testing.T) {
+	x := newStalled(t)
+	x.timesOut(t, func(ctx context.Context) error {
+		return x.queue.Bind(ctx, []broker.Binding{binding(t, "amq.direct", "fresh")})
+	})
+	x.wantOnlyOld(t)
+}
+
+func TestUnbindThatTakesTooLongIsUndoneWithAGap(t *testing.T) {
+	x := newStalled(t)
+	old := binding(t, "amq.direct", "old")
+	x.timesOut(t, func(ctx context.Context) error { return x.queue.Unbind(ctx, []broker.Binding{old}) })
+	wantIDs(t, next[*broker.BindingsLost](t, x.queue).IDs, old)
+	wantIDs(t, next[*broker.BindingsBack](t, x.queue).IDs, old)
+	x.wantOnlyOld(t)
 }

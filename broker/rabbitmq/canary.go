@@ -53,7 +53,7 @@ func (c *canary) run() {
 		if time.Since(begun) > c.src.opts.CanaryInterval {
 			attempt = 0
 		}
-		if !c.src.sleep(c.src.backoff(attempt)) {
+		if !c.src.sleep(c.src.connectBackoff(attempt)) {
 			return
 		}
 	}

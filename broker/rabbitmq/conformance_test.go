@@ -16,11 +16,19 @@ import (
 )
 
 func TestSourceConforms(t *testing.T) {
+	t.Run("ChannelEach", func(t *testing.T) { conforms(t, 1000) })
+	t.Run("SharedChannels", func(t *testing.T) { conforms(t, -1) })
+}
+
+func conforms(t *testing.T, solo int) {
+	t.Helper()
 	const length, prefetch = 100, 20
 	brokertest.TestSource(t, func(t *testing.T) brokertest.Harness {
 		t.Helper()
 		url := rabbittest.VHost(t)
-		s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch = length, prefetch })
+		s := newSource(t, url, func(o *Options) {
+			o.QueueMaxLength, o.Prefetch, o.SoloQueues = length, prefetch, solo
+		})
 		return newHarness(t, s, url)
 	}, brokertest.Options{MaxLength: length, Prefetch: prefetch, Patience: patience})
 }

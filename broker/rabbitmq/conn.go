@@ -26,8 +26,9 @@ type conn struct {
 	used      int       // places taken; the pool's mu guards it
 	idleSince time.Time // meaningful while used is 0; the pool's mu guards it
 
-	acks acker
-	dead deadLetters
+	lanes lanes
+	acks  acker
+	dead  deadLetters
 
 	mu     sync.Mutex // guards the rest
 	owners map[uint64]owner
@@ -58,6 +59,7 @@ func (s *Source) openConn(number int) (*conn, error) {
 		byQ:    make(map[*queue]uint64),
 	}
 	c.limit = max(c.limit, 1)
+	c.lanes.conn = c
 	c.acks.init(c)
 	c.dead.init(c)
 	stop := context.AfterFunc(s.life, func() { _ = l.wire.Close() })
@@ -128,19 +130,6 @@ func (c *conn) allOwners() []owner {
 		all = append(all, o)
 	}
 	return all
-}
-
-// disposable runs f on a channel that serves nobody else and is closed afterwards.
-func (c *conn) disposable(f func(*amqp.Channel) error) error {
-	ch, err := c.Channel()
-	if err != nil {
-		return err
-	}
-	if err := f(ch); err != nil {
-		_ = ch.Close() // Most errors closed it.
-		return err
-	}
-	return ch.Close()
 }
 
 // deleteQueue deletes a queue, whether it is there or not.

@@ -11,10 +11,15 @@
 //
 // # Queues
 //
-// Each subscription has one exclusive queue, through incarnations: "warren.<node>.<stream id>.<incarnation>". At creation
-// declare, bind and consume run on a channel that serves nobody else, since NOT_FOUND, ACCESS_REFUSED and
-// PRECONDITION_FAILED close the channel on which they happen; later changes run on a disposable one. All of it is on the
-// connection that owns the queue: to others an exclusive queue is RESOURCE_LOCKED.
+// Each subscription has one exclusive queue, through incarnations: "warren.<node>.<stream id>.<incarnation>". Declaring
+// and binding, at creation and later, run on a channel that serves nobody else meanwhile, since NOT_FOUND, ACCESS_REFUSED
+// and PRECONDITION_FAILED close the channel on which they happen. The first queues of a connection are consumed on that same
+// channel, which is then theirs alone; the others share channels on which nothing but consuming ever happens, because a
+// thousand channels cost the broker a quarter of what it delivers. All of it is on the connection that owns the queue: to
+// others an exclusive queue is RESOURCE_LOCKED.
+//
+// An ack covers all deliveries of a channel up to one, whichever queue they are of, so it goes as far as all of them have been
+// appended.
 //
 // A lost connection, channel, consumer or queue has one answer: what was already received is delivered, then comes
 // *broker.Recovering, then a new incarnation is made, then comes *broker.Recovered. What had been delivered and not

@@ -58,7 +58,7 @@ func (x *exchanges) subscribe(c *conn) (<-chan amqp.Delivery, error) {
 			return nil, err
 		}
 	}
-	return ch.Consume(name, consumerTag, true, false, false, false, nil)
+	return ch.Consume(name, name, true, false, false, false, nil)
 }
 
 // hear acts on events until the channel is lost or the source closes.

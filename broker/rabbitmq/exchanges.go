@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"cmp"
 	"log/slog"
 	"slices"
 	"sync"
@@ -339,17 +338,19 @@ func (q *queue) exchangeBack(name string) {
 		}
 		back = append(back, b.binding.ID())
 	}
-	if back == nil {
-		return
-	}
+	q.foundAgain(inc, back)
+}
+
+// foundAgain says that missing bindings have been bound again.
+func (q *queue) foundAgain(inc *incarnation, ids []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.inc != inc {
-		return // lost meanwhile; the rebuild that follows binds and tells
+	if len(ids) == 0 || q.inc != inc {
+		return // When the incarnation was lost meanwhile, the rebuild that follows binds and tells.
 	}
-	for _, b := range missing {
-		b.missing = b.missing && !slices.Contains(back, b.binding.ID())
+	for _, b := range q.bounds {
+		b.missing = b.missing && !slices.Contains(ids, b.binding.ID())
 	}
-	slices.SortFunc(back, cmp.Compare[string])
-	q.post(&broker.BindingsBack{IDs: back})
+	slices.Sort(ids)
+	q.post(&broker.BindingsBack{IDs: ids})
 }

@@ -55,7 +55,7 @@ type Stats struct {
 	RoundTrip time.Duration
 	// Queues is how many queues there are, Recovering how many of them are being made again.
 	Queues, Recovering int
-	// Unacked is how many deliveries were handed to the core and are not acknowledged to the broker yet.
+	// Unacked is how many deliveries were received that the core has not acknowledged.
 	Unacked uint64
 	// Connects counts connections that own queues, ConnectFailures attempts that failed, Losses such connections that ended
 	// by themselves.
@@ -95,7 +95,7 @@ func (s *Source) Stats() Stats {
 	return st
 }
 
-// unacked is how many deliveries of the current incarnation are not acknowledged to the broker.
+// unacked is how many deliveries of the current incarnation the core has not acknowledged.
 func (q *queue) unacked() uint64 {
 	q.mu.Lock()
 	inc := q.inc
@@ -103,9 +103,9 @@ func (q *queue) unacked() uint64 {
 	if inc == nil {
 		return 0
 	}
-	inc.ackMu.Lock()
-	defer inc.ackMu.Unlock()
-	return inc.delivered.Load() - inc.acked
+	inc.lane.ledger.mu.Lock()
+	defer inc.lane.ledger.mu.Unlock()
+	return inc.delivered.Load() - inc.settled
 }
 
 // stats are the running counts.

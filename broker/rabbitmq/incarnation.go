@@ -3,17 +3,14 @@ package rabbitmq
 import (
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warren-gateway/warren/broker"
 )
-
-// consumerTag is in every delivery's frame, hence short. Each consumer has its channel to itself.
-const consumerTag = "w"
 
 // mode says what to do with a binding that the broker refuses.
 type mode int
@@ -25,81 +22,100 @@ const (
 	lenient
 )
 
-// incarnation is one queue at the broker, consumed on a channel of its own.
+// incarnation is one queue at the broker and its consumer.
 type incarnation struct {
 	conn       *conn
-	ch         *amqp.Channel
+	lane       *lane
 	name       string
+	tag        string // of the consumer
 	deliveries <-chan amqp.Delivery
-	// closed gets the broker's reason when it closes the channel, and is closed when the channel is.
-	closed chan *amqp.Error
 	// base is the tag of the last delivery before this incarnation; its own ones count from there.
 	base uint64
-	// delivered is the channel's tag of its last delivery.
+	// delivered is how many there were.
 	delivered atomic.Uint64
 
-	ackMu sync.Mutex // guards the rest, and the order of acks on the wire
-	// These are delivery tags of the channel.
-	appended, acked uint64
-	waiting         bool // the acker has it
+	// The lane's ledger's mu guards the rest.
+	tags    []uint64 // of the deliveries that are not settled, a ring by number; nil on a lane of its own
+	settled uint64   // how many are
+	unsent  uint64   // how many of these since the lane's last ack, which was of this round
+	round   uint64
 }
 
 // make makes an incarnation of the queue with the bindings it has. The ids of those that were refused are in missing.
 //
-// The quick way waits for the broker three times only: opening the channel, prefetch, and consuming, which confirms what
-// was asked before it on the channel. When the broker refuses, it is not said what, so then it is done step by step.
+// The quick way waits for the broker only where it must. When the broker refuses, it is not said what, so then it is done
+// step by step.
 func (c *conn) make(q *queue, m mode) (inc *incarnation, missing []string, err error) {
 	name := q.nextName()
 	bindings, missing := q.wanted(m)
 	inc, err = c.makeQuickly(q, name, bindings)
-	switch {
-	case err == nil:
+	if err == nil {
 		return inc, missing, nil
-	case limitReached(err) || !channelRefused(err):
-		return nil, nil, queueError(err)
 	}
-	if err := c.deleteQueue(name); err != nil {
+	c.discardQueue(name)
+	if limitReached(err) || !channelRefused(err) {
 		return nil, nil, queueError(err)
 	}
 	inc, refused, err := c.makeCarefully(q, name, bindings, m)
-	return inc, append(missing, refused...), err
+	if err != nil {
+		c.discardQueue(name)
+		return nil, nil, err
+	}
+	return inc, append(missing, refused...), nil
 }
 
-func (c *conn) makeQuickly(q *queue, name string, bindings []broker.Binding) (inc *incarnation, err error) {
-	ch, err := c.Channel()
+// makeQuickly declares, binds and consumes. On a channel of its own, consuming is what confirms the rest. A lane that others
+// share must not die of the rest, so that runs, and is confirmed, on another channel.
+func (c *conn) makeQuickly(q *queue, name string, bindings []broker.Binding) (*incarnation, error) {
+	x, err := c.lanes.join()
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = ch.Close() // Most errors closed it.
-		}
-	}()
-	if err := ch.Qos(c.src.opts.Prefetch, 0, false); err != nil {
+	defer x.settled()
+	if x.shared {
+		err = c.disposable(func(ch *amqp.Channel) error { return c.declare(ch, q, name, bindings, true) })
+	} else {
+		err = c.declare(x.ch, q, name, bindings, false)
+	}
+	if err != nil {
+		x.leave()
 		return nil, err
 	}
-	if _, err := ch.QueueDeclare(name, false, false, true, true, c.queueArguments(q)); err != nil {
-		return nil, err
-	}
-	for _, b := range bindings {
-		if err := ch.QueueBind(name, b.RoutingKey(), b.Exchange(), true, arguments(b.Arguments())); err != nil {
-			return nil, err
-		}
-	}
-	return c.consume(ch, name)
+	return x.attach(q, name)
 }
 
-func (c *conn) consume(ch *amqp.Channel, name string) (*incarnation, error) {
-	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	deliveries, err := ch.Consume(name, consumerTag, false, false, false, false, nil)
+// declare declares and binds a queue. It waits for the broker once if it shall be confirmed, else not at all.
+func (c *conn) declare(ch *amqp.Channel, q *queue, name string, bindings []broker.Binding, confirmed bool) error {
+	last := len(bindings) - 1
+	if _, err := ch.QueueDeclare(name, false, false, true, !confirmed || last >= 0, c.queueArguments(q)); err != nil {
+		return err
+	}
+	for i, b := range bindings {
+		if err := ch.QueueBind(name, b.RoutingKey(), b.Exchange(), !confirmed || i < last, arguments(b.Arguments())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach consumes from a queue. On an error the place on the lane is given back.
+func (x *lane) attach(q *queue, name string) (*incarnation, error) {
+	// The tag is in every delivery's frame, hence short; on one connection no queue has two consumers at a time.
+	tag := strconv.FormatUint(x.conn.numberOf(q), 36)
+	deliveries, err := x.consume(name, tag)
 	if err != nil {
+		x.leave()
 		return nil, err
 	}
-	return &incarnation{conn: c, ch: ch, name: name, deliveries: deliveries, closed: closed}, nil
+	inc := &incarnation{conn: x.conn, lane: x, name: name, tag: tag, deliveries: deliveries}
+	if x.shared {
+		inc.tags = make([]uint64, x.conn.src.opts.Prefetch)
+	}
+	return inc, nil
 }
 
 func (c *conn) makeCarefully(q *queue, name string, bindings []broker.Binding, m mode) (*incarnation, []string, error) {
-	ch, err := c.Channel()
+	ch, err := c.lanes.borrow()
 	if err != nil {
 		return nil, nil, queueError(err)
 	}
@@ -107,20 +123,18 @@ func (c *conn) makeCarefully(q *queue, name string, bindings []broker.Binding, m
 		return nil, nil, queueError(err)
 	}
 	ch, refused, err := c.bindEach(ch, name, bindings, m)
-	if err == nil {
-		if err = ch.Qos(c.src.opts.Prefetch, 0, false); err != nil {
-			err = queueError(err)
-		}
-	}
-	var inc *incarnation
-	if err == nil {
-		if inc, err = c.consume(ch, name); err != nil {
-			err = queueError(err)
-		}
-	}
 	if err != nil {
-		c.discardQueue(name)
 		return nil, nil, err
+	}
+	c.lanes.giveBack(ch)
+	x, err := c.lanes.join()
+	if err != nil {
+		return nil, nil, queueError(err)
+	}
+	defer x.settled()
+	inc, err := x.attach(q, name)
+	if err != nil {
+		return nil, nil, queueError(err)
 	}
 	return inc, refused, nil
 }
@@ -137,7 +151,7 @@ func (c *conn) bindEach(ch *amqp.Channel, name string, bindings []broker.Binding
 		}
 		c.src.exchanges.refused(b, err)
 		refused = append(refused, b.ID())
-		if ch, err = c.Channel(); err != nil {
+		if ch, err = c.lanes.borrow(); err != nil {
 			return nil, nil, queueError(err)
 		}
 	}
@@ -167,25 +181,55 @@ func (c *conn) queueArguments(q *queue) amqp.Table {
 	}
 }
 
-// discard deletes the incarnation's queue and closes its channel, if the connection is still there. Nobody else uses the
-// channel, so deleting may fail on it, without an answer awaited; whoever closes it then says whether it did.
+// discard deletes the incarnation's queue and gives up its place on the lane. Nobody receives its deliveries any more.
 func (inc *incarnation) discard() {
-	if _, err := inc.ch.QueueDelete(inc.name, false, false, true); err == nil {
-		if err = inc.ch.Close(); err == nil && <-inc.closed == nil {
+	x := inc.lane
+	if !x.shared {
+		// Deleting may fail on this channel, without an answer awaited; whoever closes it then says whether it did.
+		_, err := x.ch.QueueDelete(inc.name, false, false, true)
+		x.leave()
+		if err == nil && x.reason() == nil {
 			return
 		}
 	}
-	inc.conn.discardQueue(inc.name)
+	deleted := inc.conn.discardQueue(inc.name)
+	if x.shared {
+		if !deleted {
+			_ = x.cancel(inc.tag) // An error means that the channel is gone.
+		}
+		inc.abandon() // The broker cancels the consumer of a deleted queue.
+		x.leave()
+	}
 }
 
-// discardQueue deletes a queue, as far as there is a broker to tell.
-func (c *conn) discardQueue(name string) {
+// reason says why the broker closed the channel, nil if it did not.
+func (x *lane) reason() error {
+	x.calls.Lock()
+	defer x.calls.Unlock()
+	select {
+	case e, ok := <-x.closed:
+		if ok {
+			x.cause = e
+		}
+	default:
+	}
+	if x.cause == nil {
+		return nil
+	}
+	return x.cause
+}
+
+// discardQueue deletes a queue, as far as there is a broker to tell. It reports whether the queue is gone.
+func (c *conn) discardQueue(name string) bool {
 	if c.IsClosed() {
-		return
+		return true
 	}
-	if err := c.deleteQueue(name); err != nil && !c.IsClosed() {
+	err := c.deleteQueue(name)
+	if err != nil && !c.IsClosed() {
 		c.src.log.Warn("queue not deleted", slog.String("queue", name), slog.Any("error", err))
+		return false
 	}
+	return true
 }
 
 // queueGone reports whether the broker said NOT_FOUND of a queue and not of an exchange, which only its text tells apart.

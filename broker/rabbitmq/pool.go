@@ -116,7 +116,7 @@ func (p *pool) open() {
 		}
 		p.src.stats.failures.add()
 		p.src.log.Warn("cannot connect to the broker", slog.Any("error", err))
-		if !p.src.sleep(p.src.backoff(attempt)) {
+		if !p.src.sleep(p.src.connectBackoff(attempt)) {
 			return
 		}
 	}
@@ -212,10 +212,22 @@ func (p *pool) close() {
 	p.broadcast()
 }
 
-// backoff returns how long to wait after a number of failed attempts: doubled each time, half of it at random, so that
-// thousands of queues and several gateways do not come back together.
+// maxConnectDelay is the most that an attempt to connect waits. A few in a second hurt nobody, and everything waits for them.
+const maxConnectDelay = time.Second
+
+// connectBackoff is backoff for connections.
+func (s *Source) connectBackoff(attempt int) time.Duration {
+	return jittered(s.opts.RecoverDelay, attempt, min(maxConnectDelay, s.opts.MaxRecoverDelay))
+}
+
+// backoff returns how long to wait after a number of failed attempts.
 func (s *Source) backoff(attempt int) time.Duration {
-	d := s.opts.RecoverDelay << min(attempt, 16)
-	d = min(d, s.opts.MaxRecoverDelay)
+	return jittered(s.opts.RecoverDelay, attempt, s.opts.MaxRecoverDelay)
+}
+
+// jittered doubles a delay for each attempt, up to a bound, and takes up to half of it off at random, so that thousands of
+// queues and several gateways do not come back together.
+func jittered(unit time.Duration, attempt int, most time.Duration) time.Duration {
+	d := min(unit<<min(attempt, 16), most)
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, no secret
 }

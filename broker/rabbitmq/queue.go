@@ -94,13 +94,15 @@ func (q *queue) run(inc *incarnation) {
 	for {
 		select {
 		case d, ok := <-deliveries:
+			if ok && d.Redelivered {
+				inc.took(d.DeliveryTag) // and nobody sees it
+			}
 			if !ok || d.Redelivered {
 				deliveries = nil
 				q.lose(inc)
 				continue
 			}
-			inc.delivered.Store(d.DeliveryTag)
-			if !q.send(convert(&d, inc.base+d.DeliveryTag)) {
+			if !q.send(convert(&d, inc.base+inc.took(d.DeliveryTag))) {
 				return
 			}
 		case <-q.wake:
@@ -182,7 +184,7 @@ func (q *queue) lose(inc *incarnation) {
 	q.post(&broker.Recovering{})
 	q.mu.Unlock()
 	if reason == broker.GapQueueLost {
-		q.src.log.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", inc.reason()))
+		q.src.log.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", inc.lane.reason()))
 	}
 	q.src.stats.recoveries.add()
 	q.src.stats.recovering.Add(1)
@@ -190,18 +192,6 @@ func (q *queue) lose(inc *incarnation) {
 		defer q.src.stats.recovering.Add(-1)
 		q.rebuild(inc, reason)
 	})
-}
-
-// reason says why the broker closed the channel, nil if it did not.
-func (inc *incarnation) reason() error {
-	select {
-	case e, ok := <-inc.closed:
-		if ok {
-			return e
-		}
-	default:
-	}
-	return nil
 }
 
 // shut ends the events. Nothing is sent after it when ended is closed.

@@ -51,7 +51,7 @@ func TestEveryLossOfAQueueEndsInOneNewIncarnation(t *testing.T) {
 		}},
 		{"ChannelClosedByBroker", broker.GapQueueLost, func(t *testing.T, _ string, q broker.Queue) {
 			t.Helper()
-			if err := internals(t, q).ch.Ack(1<<40, false); err != nil {
+			if err := internals(t, q).lane.ch.Ack(1<<40, false); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -62,21 +62,30 @@ func TestEveryLossOfAQueueEndsInOneNewIncarnation(t *testing.T) {
 		{"MessageRedelivered", broker.GapQueueLost, func(t *testing.T, url string, q broker.Queue) {
 			t.Helper()
 			newPublisher(t, url).text("events", "k", "unacknowledged")
-			d := next[*broker.Delivery](t, q)
-			if err := internals(t, q).ch.Nack(d.Tag-internals(t, q).base, false, true); err != nil {
+			next[*broker.Delivery](t, q)
+			inc := internals(t, q)
+			inc.lane.ledger.mu.Lock()
+			tag := inc.delivered.Load() // on a channel of its own
+			if inc.lane.shared {
+				tag = inc.tags[tag%uint64(len(inc.tags))]
+			}
+			inc.lane.ledger.mu.Unlock()
+			if err := inc.lane.ch.Nack(tag, false, true); err != nil {
 				t.Fatal(err)
 			}
 		}},
 	} {
-		t.Run(l.name, l.test)
+		t.Run(l.name, func(t *testing.T) { l.test(t, 1000) })
+		t.Run(l.name+"OnSharedChannel", func(t *testing.T) { l.test(t, -1) })
 	}
 }
 
-func (l loss) test(t *testing.T) {
+func (l loss) test(t *testing.T, solo int) {
+	t.Helper()
 	url := rabbittest.VHost(t)
 	pub := newPublisher(t, url)
 	pub.declare("events", "topic")
-	s := newSource(t, url)
+	s := newSource(t, url, func(o *Options) { o.SoloQueues = solo })
 	q := open(t, s, binding(t, "events", "k"), binding(t, "events", "l"))
 	other := open(t, s, binding(t, "events", "k"))
 	pub.text("events", "k", "before")
@@ -87,8 +96,10 @@ func (l loss) test(t *testing.T) {
 	l.do(t, url, q)
 	recovered(t, q, l.reason)
 	if l.reason == broker.GapBrokerReconnected {
-		recovered(t, other, l.reason)
 		pub = newPublisher(t, url)
+	}
+	if l.reason == broker.GapBrokerReconnected || l.name == "ChannelClosedByBroker" && solo < 0 {
+		recovered(t, other, l.reason)
 	}
 	pub.text("events", "l", "after")
 	d := next[*broker.Delivery](t, q)

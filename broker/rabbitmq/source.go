@@ -77,6 +77,9 @@ func (s *Source) Open(ctx context.Context, spec broker.QueueSpec) (broker.Queue,
 			return nil, err.WithBinding(i)
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, interrupted(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.OperationTimeout)
 	defer cancel()
 	c, err := s.pool.acquire(ctx.Done(), false)
