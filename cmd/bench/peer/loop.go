@@ -1,0 +1,164 @@
+package peer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/role"
+)
+
+// LoopRole is the name of the process with the bare loop.
+const LoopRole = "loop"
+
+// piece is what the loop writes by one system call when it writes flat out, at most, in bytes.
+const piece = 16 << 10
+
+// LoopJob says what the loop is to write to each of its connections.
+type LoopJob struct {
+	Frame []byte `json:"frame"` // one message as the gateway writes it
+	Rate  int    `json:"rate"`  // messages per second, each by a system call of its own; 0: flat out, in pieces
+}
+
+// loop is the least that a server can do: it holds sockets and writes given bytes to them.
+type loop struct {
+	mu    sync.Mutex // guards socks
+	socks []*sock
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// sock is a connection and where in the bytes it is.
+type sock struct {
+	raw syscall.RawConn
+	at  int
+	// write is kept, so that a round makes no garbage.
+	write func(fd uintptr) bool
+	n     int
+	err   error
+	data  []byte
+}
+
+// LoopHandlers answers the operations of the role: listen, run, halt.
+func LoopHandlers() map[string]role.Handler {
+	l := &loop{}
+	return map[string]role.Handler{
+		"listen": role.Op(func(ctx context.Context, _ load.None) (string, error) { return l.listen(ctx) }),
+		"run": role.Op(func(ctx context.Context, job LoopJob) (load.None, error) {
+			if l.cancel != nil || len(job.Frame) == 0 {
+				return load.None{}, errors.New("runs already, or has nothing to write")
+			}
+			l.run(ctx, job)
+			return load.None{}, nil
+		}),
+		"halt": role.Op(func(context.Context, load.None) (load.None, error) {
+			if l.cancel != nil {
+				l.cancel()
+				<-l.done
+				l.cancel = nil
+			}
+			return load.None{}, nil
+		}),
+	}
+}
+
+func (l *loop) listen(ctx context.Context) (string, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.greet(conn.(*net.TCPConn))
+		}
+	}()
+	return listener.Addr().String(), nil
+}
+
+// greet reads a request's head, answers as a stream of its kind begins and keeps the connection.
+func (l *loop) greet(conn *net.TCPConn) {
+	var head []byte
+	buf := make([]byte, 1024)
+	for !bytes.Contains(head, []byte("\r\n\r\n")) {
+		n, err := conn.Read(buf)
+		if err != nil {
+			conn.Close()
+			return
+		}
+		head = append(head, buf[:n]...)
+	}
+	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+	if bytes.Contains(head, []byte("Upgrade: websocket")) {
+		answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+	}
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		_, err = conn.Write([]byte(answer))
+	}
+	if err != nil {
+		conn.Close()
+		return
+	}
+	s := &sock{raw: raw}
+	s.write = func(fd uintptr) bool {
+		s.n, s.err = unix.Write(int(fd), s.data)
+		return true // whether it could write or not: the loop goes on
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.socks = append(l.socks, s)
+}
+
+func (l *loop) run(ctx context.Context, job LoopJob) {
+	ctx, l.cancel = context.WithCancel(ctx)
+	l.done = make(chan struct{})
+	data, interval := job.Frame, time.Millisecond
+	if job.Rate > 0 {
+		interval = time.Second / time.Duration(job.Rate)
+	} else {
+		data = bytes.Repeat(job.Frame, max(1, piece/len(job.Frame)))
+	}
+	go func() {
+		defer close(l.done)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			// Flat out it waits only when no socket takes anything.
+			if l.round(data) && job.Rate == 0 {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	}()
+}
+
+// round writes to each connection once, as much as it takes, and tells whether any took something.
+func (l *loop) round(data []byte) (wrote bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.socks {
+		s.data = data[s.at:]
+		if err := s.raw.Write(s.write); err != nil || s.err != nil || s.n <= 0 {
+			continue // full, or gone
+		}
+		wrote = true
+		s.at = (s.at + s.n) % len(data)
+	}
+	return wrote
+}

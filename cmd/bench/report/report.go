@@ -1,0 +1,112 @@
+package report
+
+import (
+	"slices"
+	"sync"
+)
+
+// Scenario says what a table shows.
+type Scenario struct {
+	ID    string // "a"
+	Title string
+	Notes string // how the numbers come about, Markdown
+	Plot  string // the metric that is plotted; empty: none
+}
+
+// key names a figure.
+type key struct{ scenario, group, server, metric string }
+
+// Report holds all figures of all runs.
+type Report struct {
+	mu        sync.Mutex // guards the rest
+	scenarios []Scenario
+	order     []key
+	values    map[key][]float64
+	goals     []*goal
+	notes     []string
+}
+
+// New makes an empty report.
+func New() *Report { return &Report{values: map[key][]float64{}} }
+
+// Recorder takes the figures of one scenario.
+type Recorder struct {
+	report *Report
+	id     string
+}
+
+// Begin adds a scenario, unless it is there from an earlier run.
+func (r *Report) Begin(s Scenario) *Recorder {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.ContainsFunc(r.scenarios, func(other Scenario) bool { return other.ID == s.ID }) {
+		r.scenarios = append(r.scenarios, s)
+	}
+	return &Recorder{report: r, id: s.ID}
+}
+
+// Note adds a remark on what could not be measured.
+func (r *Report) Note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
+}
+
+// Add records a figure of this run: a row is a group (a size, a number of readers) and a server, a column is a metric.
+func (c *Recorder) Add(group, server, metric string, value float64) {
+	c.report.mu.Lock()
+	defer c.report.mu.Unlock()
+	k := key{c.id, group, server, metric}
+	if _, known := c.report.values[k]; !known {
+		c.report.order = append(c.report.order, k)
+	}
+	c.report.values[k] = append(c.report.values[k], value)
+}
+
+// goal is something that is to be shown.
+type goal struct {
+	scenario, text string
+	limit          float64
+	atMost         bool
+	values         []float64
+}
+
+// AtLeast records for a goal that the value should be no less than the limit.
+func (c *Recorder) AtLeast(text string, value, limit float64) { c.goal(text, value, limit, false) }
+
+// AtMost records for a goal that the value should be no more than the limit.
+func (c *Recorder) AtMost(text string, value, limit float64) { c.goal(text, value, limit, true) }
+
+func (c *Recorder) goal(text string, value, limit float64, atMost bool) {
+	c.report.mu.Lock()
+	defer c.report.mu.Unlock()
+	for _, g := range c.report.goals {
+		if g.scenario == c.id && g.text == text {
+			g.values = append(g.values, value)
+			return
+		}
+	}
+	c.report.goals = append(c.report.goals, &goal{c.id, text, limit, atMost, []float64{value}})
+}
+
+// met tells whether the median is within the limit.
+func (g *goal) met() bool {
+	if g.atMost {
+		return median(g.values) <= g.limit
+	}
+	return median(g.values) >= g.limit
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}

@@ -1,0 +1,249 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/peer"
+	"github.com/warren-gateway/warren/cmd/bench/proc"
+	"github.com/warren-gateway/warren/cmd/bench/publish"
+	"github.com/warren-gateway/warren/cmd/bench/role"
+	"github.com/warren-gateway/warren/cmd/bench/target"
+)
+
+// work is what a server is put under.
+type work struct {
+	kind    string
+	readers int
+	size    int
+	rate    int // messages per second; 0: flat out
+	stalled int // the first so many readers do not read
+	latency bool
+	watch   []int // further processes whose CPU is of interest: the broker's
+}
+
+// outcome is what came of it.
+type outcome struct {
+	perSecond float64       // deliveries
+	messages  float64       // per second, of the slowest reader
+	cores     float64       // CPU of the server, in cores
+	cost      time.Duration // CPU of the server per delivery
+	watched   float64       // CPU of the further processes, in cores
+	latencies load.Latencies
+	missed    int64 // messages that the slowest reader did not get
+}
+
+const (
+	// callTimeout bounds one operation of a role: connecting 20,000 streams takes the longest.
+	callTimeout = 90 * time.Second
+	// mostInFlight bounds the bytes that flat out may lie between publisher and readers, for all readers together: the kernel
+	// holds them.
+	mostInFlight = 256 << 20
+	// mostAhead bounds the messages that a publisher is ahead: less than the bounds of the gateway's log and queues, so that
+	// nothing is lost.
+	mostAhead  = 1000
+	leastAhead = 48
+	// frameExtra is about what a frame adds to a body, in bytes.
+	frameExtra = 200
+	// settleTimeout bounds the wait for the last messages at the end.
+	settleTimeout = 3 * time.Second
+)
+
+// times answers how long a measurement warms up and how long it takes.
+func (e *Env) times() (warm, measured time.Duration) {
+	if e.Quick {
+		return 300 * time.Millisecond, time.Second
+	}
+	return time.Second, 3 * time.Second
+}
+
+// ahead answers how far a publisher may be ahead flat out.
+func ahead(w work) int {
+	return min(mostAhead, max(leastAhead, mostInFlight/(w.readers*(w.size+frameExtra))))
+}
+
+// source is what counts messages: readers or a bare consumer, as a role.
+type source struct {
+	*role.Process
+	progress string
+}
+
+// counts asks for the counts so far.
+func (s *source) counts(ctx context.Context) (load.Counts, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var c load.Counts
+	return c, s.Call(ctx, "count", load.None{}, &c)
+}
+
+// connect starts a process with readers of the server.
+func (e *Env) connect(ctx context.Context, s target.Server, w work) (*source, error) {
+	p, err := role.Start(ctx, load.Role)
+	if err != nil {
+		return nil, err
+	}
+	src := &source{Process: p, progress: e.progressFile()}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err = p.Call(ctx, "connect", load.ConnectArgs{Target: s.Stream(w.kind), Count: w.readers, Progress: src.progress}, nil)
+	if err == nil && w.stalled > 0 {
+		err = p.Call(ctx, "stall", w.stalled, nil)
+	}
+	if err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return src, nil
+}
+
+// drive puts a server under load and measures.
+func (e *Env) drive(ctx context.Context, s target.Server, w work) (outcome, error) {
+	src, err := e.connect(ctx, s, w)
+	if err != nil {
+		return outcome{}, fmt.Errorf("%s: %w", s.Name(), err)
+	}
+	defer src.Stop()
+	var out outcome
+	if loop, ok := s.(*target.Loop); ok {
+		out, err = e.driveLoop(ctx, loop, src, w)
+	} else {
+		out, err = e.publishAndMeasure(ctx, s.Publish(), s.PIDs(), src, w)
+	}
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", s.Name(), err)
+	}
+	return out, nil
+}
+
+func (e *Env) driveLoop(ctx context.Context, loop *target.Loop, src *source, w work) (outcome, error) {
+	frame, err := e.frame(ctx, w.kind, w.size)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := loop.Run(ctx, peer.LoopJob{Frame: frame, Rate: w.rate}); err != nil {
+		return outcome{}, err
+	}
+	out, err := e.measure(ctx, loop.PIDs(), src, w)
+	if err != nil {
+		return out, err
+	}
+	return out, loop.Halt(ctx)
+}
+
+// publishAndMeasure has a process publish meanwhile.
+func (e *Env) publishAndMeasure(ctx context.Context, to publish.Target, pids []int, src *source, w work) (outcome, error) {
+	publisher, err := role.Start(ctx, publish.Role)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer publisher.Stop()
+	job := publish.Job{Target: to, Size: w.size, Rate: w.rate, Ahead: ahead(w), Progress: src.progress}
+	if err := publisher.Call(ctx, "start", job, nil); err != nil {
+		return outcome{}, err
+	}
+	out, err := e.measure(ctx, pids, src, w)
+	if err != nil {
+		return out, err
+	}
+	var sent int64
+	if err := publisher.Call(ctx, "stop", load.None{}, &sent); err != nil {
+		return out, err
+	}
+	out.missed, err = src.settle(ctx, sent)
+	return out, err
+}
+
+// measure reads the counters at the beginning and at the end of the measured time.
+func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (outcome, error) {
+	var out outcome
+	warm, measured := e.times()
+	if err := wait(ctx, warm); err != nil {
+		return out, err
+	}
+	if w.latency {
+		if err := src.Call(ctx, "time", load.None{}, nil); err != nil {
+			return out, err
+		}
+	}
+	first, err := look(ctx, pids, src, w)
+	if err != nil {
+		return out, err
+	}
+	if err := wait(ctx, measured); err != nil {
+		return out, err
+	}
+	last, err := look(ctx, pids, src, w)
+	if err != nil {
+		return out, err
+	}
+	if w.latency {
+		if err := src.Call(ctx, "latencies", load.None{}, &out.latencies); err != nil {
+			return out, err
+		}
+	}
+	seconds := float64(last.counts.At-first.counts.At) / 1e9
+	out.perSecond = float64(last.counts.Messages-first.counts.Messages) / seconds
+	out.messages = float64(last.counts.Least-first.counts.Least) / seconds
+	out.cores = float64(last.cpu-first.cpu) / float64(last.at.Sub(first.at))
+	out.watched = float64(last.watched-first.watched) / float64(last.at.Sub(first.at))
+	if out.perSecond <= 0 {
+		return out, fmt.Errorf("nothing came: %+v", last.counts)
+	}
+	if last.counts.Lost > 0 {
+		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
+	}
+	out.cost = time.Duration(out.cores / out.perSecond * float64(time.Second))
+	return out, nil
+}
+
+// snapshot is all counters at about one moment.
+type snapshot struct {
+	at           time.Time // of the CPU times
+	counts       load.Counts
+	cpu, watched time.Duration
+}
+
+func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error) {
+	var s snapshot
+	var err error
+	if s.counts, err = src.counts(ctx); err != nil {
+		return s, err
+	}
+	s.at = time.Now()
+	if s.cpu, err = proc.CPU(pids); err != nil {
+		return s, err
+	}
+	s.watched, err = proc.CPU(w.watch)
+	return s, err
+}
+
+// settle waits until the slowest reader has all messages that were sent, and answers how many it lacks in the end.
+func (s *source) settle(ctx context.Context, sent int64) (missed int64, err error) {
+	const every = 20 * time.Millisecond
+	for deadline := time.Now().Add(settleTimeout); ; {
+		c, err := s.counts(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if c.Least >= sent || time.Now().After(deadline) {
+			return max(0, sent-c.Least), nil
+		}
+		if err := wait(ctx, every); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait waits for the duration, unless the context ends.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,85 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/target"
+)
+
+// The names of servers in tables.
+const (
+	gatewayName = "warren"
+	nchanName   = "Nchan"
+	loopName    = "bare loop"
+	bareName    = "bare consumer"
+)
+
+// entrant is a server that scenarios of fan-out measure.
+type entrant struct {
+	name  string
+	kinds []string
+	start func(context.Context) (target.Server, error)
+}
+
+func (e *Env) gateway() entrant {
+	return entrant{gatewayName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		return target.StartGateway(ctx, target.GatewayOptions{Binary: e.Binary})
+	}}
+}
+
+func (e *Env) nchan() entrant {
+	return entrant{nchanName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		return target.StartNchan(ctx, e.Cores, e.Files)
+	}}
+}
+
+func (e *Env) r3labs() entrant {
+	return entrant{"r3labs/sse", []string{load.SSE}, func(ctx context.Context) (target.Server, error) {
+		return target.StartR3labs(ctx)
+	}}
+}
+
+func (e *Env) loop() entrant {
+	return entrant{loopName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		return target.StartLoop(ctx)
+	}}
+}
+
+// on starts the server for one measurement. What is not installed is noted, and the measurement left out.
+func (e *Env) on(ctx context.Context, who entrant, f func(target.Server) error) error {
+	s, err := who.start(ctx)
+	if errors.Is(err, target.ErrNoNchan) {
+		e.Report.Note(err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	return f(s)
+}
+
+// fanOut drives each of the entrants by each of its protocols, each time on a fresh server.
+func (e *Env) fanOut(ctx context.Context, who []entrant, w work, f func(name, kind string, out outcome)) error {
+	for _, entrant := range who {
+		for _, kind := range entrant.kinds {
+			w.kind = kind
+			err := e.on(ctx, entrant, func(s target.Server) error {
+				out, err := e.drive(ctx, s, w)
+				if err != nil {
+					return err
+				}
+				e.say("%s %s, %s, %s: %.0f deliveries/s, %.2f cores, %v each",
+					entrant.name, kindName(kind), count(w.readers, "reader"), sizeName(w.size), out.perSecond, out.cores, out.cost)
+				f(entrant.name, kind, out)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package scenario
+
+import (
+	"context"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/report"
+)
+
+// The metrics that several scenarios have.
+const (
+	perSecond  = "deliveries/s"
+	coresUsed  = "server CPU, cores"
+	costEach   = "CPU per delivery, µs"
+	costBroker = "broker's CPU per delivery, µs"
+	missedAny  = "missed"
+)
+
+// micros is the CPU per delivery in microseconds.
+func (o outcome) micros() float64 { return o.cost.Seconds() * 1e6 }
+
+// slot names a server with a protocol.
+func slot(name, kind string) string { return name + " " + kindName(kind) }
+
+func flatOut() Scenario {
+	return Scenario{
+		Scenario: report.Scenario{
+			ID: "a", Title: "Flat out: one subscription, 1,000 readers", Plot: perSecond,
+			Notes: "The publisher stays at most a bounded number of messages ahead of the slowest reader, so nothing is lost and every server is " +
+				"asked for as much as it can do. Publishing (an HTTP request per message) counts as the server's work, for the loop there is none.",
+		},
+		Run: runFlatOut,
+	}
+}
+
+func runFlatOut(ctx context.Context, e *Env, rec *report.Recorder) error {
+	for _, size := range e.sizes() {
+		got := map[string]float64{}
+		w := work{readers: pick(e, 1000, 100), size: size}
+		err := e.fanOut(ctx, []entrant{e.gateway(), e.nchan(), e.r3labs(), e.loop()}, w, func(name, kind string, out outcome) {
+			row := slot(name, kind)
+			got[row] = out.perSecond
+			rec.Add(sizeName(size), row, perSecond, out.perSecond)
+			rec.Add(sizeName(size), row, coresUsed, out.cores)
+			rec.Add(sizeName(size), row, costEach, out.micros())
+		})
+		if err != nil {
+			return err
+		}
+		ratios(rec, sizeName(size), got, perSecond)
+		ours, nchan, loop := slot(gatewayName, load.SSE), slot(nchanName, load.SSE), slot(loopName, load.SSE)
+		rec.AtLeast("SSE ÷ bare loop, "+sizeName(size), got[ours]/got[loop], 0.5)
+		if got[nchan] > 0 {
+			rec.AtLeast("SSE ÷ Nchan, "+sizeName(size), got[ours]/got[nchan], 4)
+		}
+		rec.AtLeast("WebSocket ÷ SSE, "+sizeName(size), got[slot(gatewayName, load.WS)]/got[ours], 0.6)
+	}
+	return nil
+}
+
+// ratios adds to each row how it compares to the bare loop and to Nchan with the same protocol.
+func ratios(rec *report.Recorder, group string, got map[string]float64, metric string) {
+	for _, reference := range []string{loopName, nchanName} {
+		for _, name := range []string{gatewayName, nchanName, "r3labs/sse", loopName} {
+			for _, kind := range []string{load.SSE, load.WS} {
+				value, to := got[slot(name, kind)], got[slot(reference, kind)]
+				if value > 0 && to > 0 {
+					rec.Add(group, slot(name, kind), metric+" ÷ "+reference, value/to)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package scenario
+
+import (
+	"context"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/report"
+)
+
+// pacedRate is the rate of scenarios whose messages are flushed one by one, per second.
+const pacedRate = 200
+
+func paced() Scenario {
+	return Scenario{
+		Scenario: report.Scenario{
+			ID: "b", Title: "1,000 readers at 200 messages per second", Plot: costEach,
+			Notes: "Each message is written to each reader at once, by a system call of its own. The cost of publishing, 200 HTTP requests per second, is " +
+				"in the server's CPU; the bare loop has none.",
+		},
+		Run: runPaced,
+	}
+}
+
+func runPaced(ctx context.Context, e *Env, rec *report.Recorder) error {
+	for _, size := range e.sizes() {
+		got := map[string]float64{}
+		w := work{readers: pick(e, 1000, 100), size: size, rate: pacedRate}
+		err := e.fanOut(ctx, []entrant{e.gateway(), e.nchan(), e.r3labs(), e.loop()}, w, func(name, kind string, out outcome) {
+			row := slot(name, kind)
+			got[row] = out.micros()
+			rec.Add(sizeName(size), row, costEach, out.micros())
+			rec.Add(sizeName(size), row, coresUsed, out.cores)
+			rec.Add(sizeName(size), row, perSecond, out.perSecond)
+		})
+		if err != nil {
+			return err
+		}
+		ratios(rec, sizeName(size), got, "CPU")
+		for _, kind := range []string{load.SSE, load.WS} {
+			if nchan := got[slot(nchanName, kind)]; nchan > 0 {
+				rec.AtMost(kindName(kind)+", CPU per delivery ÷ Nchan, "+sizeName(size), got[slot(gatewayName, kind)]/nchan, 1)
+			}
+		}
+	}
+	return nil
+}

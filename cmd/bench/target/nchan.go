@@ -1,0 +1,152 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/proc"
+	"github.com/warren-gateway/warren/cmd/bench/publish"
+)
+
+// NchanPackages are the Debian packages that the peer needs.
+const NchanPackages = "nginx-core libnginx-mod-nchan"
+
+// ErrNoNchan says that the machine has no nginx with Nchan.
+var ErrNoNchan = errors.New("nginx with Nchan is not installed (on Debian: apt-get install " + NchanPackages + ")")
+
+const nchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so"
+
+// nchanConfig serves one channel. The buffer is as long as publishers may be ahead of readers.
+const nchanConfig = `load_module %[1]s;
+daemon off;
+worker_processes %[2]d;
+worker_rlimit_nofile %[3]d;
+pid %[4]s/nginx.pid;
+lock_file %[4]s/nginx.lock;
+error_log stderr error;
+events { worker_connections %[3]d; }
+http {
+  access_log off;
+  client_body_temp_path %[4]s/body;
+  proxy_temp_path %[4]s/proxy;
+  fastcgi_temp_path %[4]s/fastcgi;
+  uwsgi_temp_path %[4]s/uwsgi;
+  scgi_temp_path %[4]s/scgi;
+  client_body_buffer_size 64k;
+  keepalive_requests 1000000000;
+  tcp_nodelay on;
+  nchan_shared_memory_size 512m;
+  server {
+    listen 127.0.0.1:%[5]d backlog=4096;
+    location = /pub {
+      nchan_publisher;
+      nchan_channel_id bench;
+      nchan_message_buffer_length 2500;
+      nchan_message_timeout 60s;
+    }
+    location = /sub {
+      nchan_subscriber websocket eventsource;
+      nchan_channel_id bench;
+      nchan_subscriber_first_message newest;
+    }
+  }
+}
+`
+
+// Nchan is nginx with the Nchan module.
+type Nchan struct {
+	*daemon
+	dir        string
+	port       int
+	pids       []int
+	ReadyAfter time.Duration // from the start of the process until it accepted a connection
+}
+
+// StartNchan starts nginx with so many workers, each of which may open so many files.
+func StartNchan(ctx context.Context, workers, files int) (*Nchan, error) {
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		return nil, ErrNoNchan
+	}
+	if _, err := os.Stat(nchanModule); err != nil {
+		return nil, ErrNoNchan
+	}
+	dir, err := os.MkdirTemp("", "bench-nginx-")
+	if err != nil {
+		return nil, err
+	}
+	n := &Nchan{dir: dir}
+	if err := n.start(ctx, nginx, workers, files); err != nil {
+		n.Stop()
+		return nil, fmt.Errorf("starting nginx: %w", err)
+	}
+	return n, nil
+}
+
+func (n *Nchan) start(ctx context.Context, nginx string, workers, files int) error {
+	var err error
+	if n.port, err = freePort(ctx); err != nil {
+		return err
+	}
+	if err := os.Chmod(n.dir, 0o755); err != nil { //nolint:gosec // nginx's workers are of another user and need to get in
+		return err
+	}
+	file := filepath.Join(n.dir, "nginx.conf")
+	config := fmt.Sprintf(nchanConfig, nchanModule, workers, files, n.dir, n.port)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return err
+	}
+	begun := time.Now()
+	if n.daemon, err = spawn(ctx, nginx, "-c", file, "-p", n.dir); err != nil {
+		return err
+	}
+	var dialer net.Dialer
+	err = n.await(ctx, "connection", func() bool {
+		conn, err := dialer.DialContext(ctx, "tcp", n.addr())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	n.ReadyAfter = time.Since(begun)
+	return n.await(ctx, "workers", func() bool {
+		n.pids, err = proc.Tree(n.cmd.Process.Pid)
+		return err == nil && len(n.pids) == 1+workers
+	})
+}
+
+func (n *Nchan) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+
+// Name answers "Nchan".
+func (*Nchan) Name() string { return "Nchan" }
+
+// PIDs answers nginx's master and workers.
+func (n *Nchan) PIDs() []int { return n.pids }
+
+// Stream reads the channel.
+func (n *Nchan) Stream(kind string) load.Target {
+	return load.Target{Kind: kind, Addr: n.addr(), Path: "/sub"}
+}
+
+// Publish posts to the channel.
+func (n *Nchan) Publish() publish.Target {
+	return publish.Target{Kind: publish.HTTP, URL: "http://" + n.addr() + "/pub"}
+}
+
+// Stop ends nginx.
+func (n *Nchan) Stop() {
+	if n.daemon != nil {
+		n.stop()
+	}
+	_ = os.RemoveAll(n.dir) // a temporary directory
+}
