@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Options struct {
 	// Sources are what it listens to; RoutingKey is the pattern, "#" by default.
 	Sources    []*oracle.Source
 	RoutingKey string
+	// Extra may be bound later, by somebody else.
+	Extra []*oracle.Source
 	// Clock is the time since an instant that all share.
 	Clock func() time.Duration
 	// Binary is the gateway's, for `warren listen`.
@@ -59,11 +62,13 @@ type Client struct {
 	done   chan struct{}
 	gate   sync.Mutex // held while the client does not read
 
+	mu           sync.Mutex // guards subscription
+	subscription string     // of the ID kinds
+
 	// What follows belongs to the goroutine that runs the client.
-	position     string
-	subscription string // of the ID kinds
-	turn         int
-	bye          *oracle.Bye
+	position string
+	turn     int
+	bye      *oracle.Bye
 }
 
 // Start starts a client.
@@ -75,7 +80,7 @@ func Start(ctx context.Context, opts Options) *Client {
 		opts.DeadAfter = 25 * time.Second
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Client{opts: opts, record: oracle.NewRecord(opts.Name, opts.Sources...), stop: cancel, done: make(chan struct{})}
+	c := &Client{opts: opts, record: oracle.NewRecord(opts.Name, slices.Concat(opts.Sources, opts.Extra)...), stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		if opts.Kind == ListenWS || opts.Kind == ListenSSE {
@@ -92,6 +97,19 @@ func (c *Client) Record() *oracle.Record { return c.record }
 
 // Kind returns its kind.
 func (c *Client) Kind() Kind { return c.opts.Kind }
+
+// Subscription returns the id of the subscription that it has made, "" if it has none.
+func (c *Client) Subscription() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subscription
+}
+
+func (c *Client) setSubscription(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subscription = id
+}
 
 // Stop ends it and waits for that. A stalled one must be released before.
 func (c *Client) Stop() {
@@ -123,11 +141,12 @@ func (c *Client) run(ctx context.Context) {
 		}
 		if errors.Is(err, errGone) || c.bye != nil && (c.bye.Code == 4404 || c.bye.Code == 4410) && c.byID() {
 			c.record.Fresh(c.opts.Clock())
-			c.subscription, c.position = "", ""
+			c.position = ""
+			c.setSubscription("")
 		}
 		c.pause(ctx)
 	}
-	c.forget()
+	c.forget(context.WithoutCancel(ctx))
 }
 
 // pause waits as a polite client does before it comes back, but not for long: a test has to end.
@@ -177,7 +196,7 @@ func (c *Client) connect(ctx context.Context) error {
 }
 
 // take adds a frame to the record.
-func (c *Client) take(data []byte) oracle.Frame {
+func (c *Client) take(data []byte) {
 	f := c.record.Take(c.opts.Clock(), data)
 	if f.ID != "" {
 		c.position = f.ID
@@ -185,7 +204,6 @@ func (c *Client) take(data []byte) oracle.Frame {
 	if f.Type == "bye" {
 		c.bye = &f.Bye
 	}
-	return f
 }
 
 // target returns the URL of the stream.
@@ -224,18 +242,29 @@ func (c *Client) create(ctx context.Context) error {
 	if err := c.request(ctx, http.MethodPost, "/v1/subscriptions", ask, &answer); err != nil {
 		return err
 	}
-	c.subscription = answer.ID
+	c.setSubscription(answer.ID)
 	return nil
 }
 
 // forget deletes the subscription, if the gateway is there.
-func (c *Client) forget() {
+func (c *Client) forget(ctx context.Context) {
 	if c.subscription == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = c.request(ctx, http.MethodDelete, "/v1/subscriptions/"+c.subscription, nil, nil) // it goes by itself, too
+}
+
+// SetBindings has the gateway replace the bindings of the client's subscription, and answers what it says against that.
+func (c *Client) SetBindings(ctx context.Context, sources ...*oracle.Source) error {
+	ask := struct {
+		Bindings []binding `json:"bindings"`
+	}{[]binding{}}
+	for _, s := range sources {
+		ask.Bindings = append(ask.Bindings, binding{s.Exchange(), c.opts.RoutingKey})
+	}
+	return c.request(ctx, http.MethodPut, "/v1/subscriptions/"+c.Subscription()+"/bindings", ask, nil)
 }
 
 // request makes a JSON request.
@@ -284,7 +313,7 @@ func (c *Client) transport() *http.Transport {
 			if err != nil || c.opts.ReadBuffer == 0 {
 				return conn, err
 			}
-			if err := conn.(*net.TCPConn).SetReadBuffer(c.opts.ReadBuffer); err != nil { //nolint:errcheck,forcetypeassert // it dials tcp only
+			if err := conn.(*net.TCPConn).SetReadBuffer(c.opts.ReadBuffer); err != nil { //nolint:forcetypeassert // it dials tcp only
 				return nil, errors.Join(err, conn.Close())
 			}
 			return conn, nil

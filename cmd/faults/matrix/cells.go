@@ -1,10 +1,8 @@
 package matrix
 
 import (
-	"context"
 	"regexp"
 	"slices"
-	"sync"
 
 	"github.com/warren-gateway/warren/cmd/faults/client"
 )
@@ -31,13 +29,19 @@ var sets = []struct {
 // Cells returns the whole matrix.
 func Cells() []Cell {
 	faults := slices.Concat(brokerFaults(), nodeFaults(), brokerNetworkFaults(), clientNetworkFaults(), readerFaults(), gatewayFaults())
-	var cells []Cell
+	cells := make([]Cell, 0, 100)
 	for _, f := range faults {
 		for i, set := range sets {
 			cell := Cell{Fault: f, Clients: set.name, Kinds: set.kinds}
 			cell.Short = f.Short && i == 0
 			cells = append(cells, cell)
 		}
+	}
+	for _, f := range bindingFaults() {
+		cells = append(cells, Cell{Fault: f, Clients: "by id", Kinds: []client.Kind{client.SSEID, client.WSID, client.SwitchID}})
+	}
+	for _, f := range pairs(faults) {
+		cells = append(cells, Cell{Fault: f, Clients: "mixed", Kinds: []client.Kind{client.SSEQuery, client.WSID, client.SwitchQuery, client.ListenSSE}})
 	}
 	return cells
 }
@@ -50,21 +54,4 @@ func Select(cells []Cell, pattern *regexp.Regexp, short bool) (selected []Cell) 
 		}
 	}
 	return selected
-}
-
-// pair does two faults at once.
-func pair(a, b Fault) Fault {
-	f := Fault{Name: a.Name + " + " + b.Name, Setup: a.Setup.merge(b.Setup), Quiet: a.Quiet && b.Quiet}
-	f.Do = func(ctx context.Context, s *Stage) error {
-		var both sync.WaitGroup
-		var errA, errB error
-		both.Go(func() { errA = a.Do(ctx, s) })
-		both.Go(func() { errB = b.Do(ctx, s) })
-		both.Wait()
-		if errA != nil {
-			return errA
-		}
-		return errB
-	}
-	return f
 }

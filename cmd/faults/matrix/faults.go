@@ -3,7 +3,6 @@ package matrix
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/faults/world"
@@ -167,6 +166,17 @@ func disturb(ctx context.Context, s *Stage, link *world.Link, low, high time.Dur
 	return err
 }
 
+// slowly is disturb for a network that holds much back: its connections are cut in the end, or what is held back would go on for long.
+func slowly(ctx context.Context, s *Stage, link *world.Link, low, high time.Duration, begin func() error) error {
+	err := begin()
+	if err == nil && !s.Wait(ctx, low, high) {
+		err = ctx.Err()
+	}
+	link.Cut()
+	link.Calm(context.WithoutCancel(ctx))
+	return errors.Join(err, link.Restore())
+}
+
 // clientNetworkFaults are done to the network between clients and gateway.
 func clientNetworkFaults() []Fault {
 	setup := Setup{ClientLink: true, DeadAfter: 4 * time.Second}
@@ -183,7 +193,7 @@ func clientNetworkFaults() []Fault {
 		})},
 		{Name: "clients' network slow", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			return disturb(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, func() error {
+			return slowly(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, func() error {
 				return s.ToGateway.Slow(100+s.Rand(200), 100, 20, world.ToServer, world.FromServer)
 			})
 		}},
@@ -222,62 +232,4 @@ func readerFaults() []Fault {
 		{Name: "readers stall within the write timeout", Setup: setup, Short: true, Leaves: evicted, Do: stall(11*time.Second, 14*time.Second)},
 		{Name: "readers stall beyond the write timeout", Setup: setup, Leaves: evicted, Do: stall(24*time.Second, 27*time.Second)},
 	}
-}
-
-// gatewayFaults are done to the gateway's process.
-func gatewayFaults() []Fault {
-	return []Fault{
-		{Name: "gateway stands still until the queue overflows", Short: true, Leaves: []string{"queue_overflow"}, Do: func(ctx context.Context, s *Stage) error {
-			s.Fault()
-			if err := s.Gateway.Pause(); err != nil {
-				return err
-			}
-			for _, p := range s.Pubs {
-				p.Flood(12_000 + s.Rand(4000))
-			}
-			err := world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
-			return errors.Join(err, s.Gateway.Continue())
-		}},
-		{Name: "gateway ends and starts", Do: func(ctx context.Context, s *Stage) error {
-			s.Fault()
-			took, err := s.Gateway.Stop()
-			if err != nil {
-				return fmt.Errorf("after %v: %w", took, err)
-			}
-			return s.restart(ctx)
-		}},
-		{Name: "gateway killed", Short: true, Do: times(1, 2, func(ctx context.Context, s *Stage) error {
-			s.Gateway.Kill()
-			s.Wait(ctx, 0, time.Second)
-			return s.restart(ctx)
-		})},
-		{Name: "gateway out of files", Setup: Setup{ClientLink: true, DeadAfter: 4 * time.Second}, Quiet: true, Do: outOfFiles},
-		{Name: "flood above the log", Setup: Setup{ClientLink: true}, Do: func(ctx context.Context, s *Stage) error {
-			s.Fault()
-			for _, p := range s.Pubs {
-				p.Flood(30_000 + s.Rand(10_000))
-			}
-			return world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
-		}},
-	}
-}
-
-// outOfFiles lets the gateway open no more files while all clients come back.
-func outOfFiles(ctx context.Context, s *Stage) error {
-	s.Fault()
-	open, err := s.Gateway.OpenFiles()
-	if err != nil {
-		return err
-	}
-	before, err := s.Gateway.LimitFiles(open + 1)
-	if err != nil {
-		return err
-	}
-	err = s.ToGateway.Blink()
-	for range 4 {
-		s.Wait(ctx, 500*time.Millisecond, 1500*time.Millisecond)
-		err = errors.Join(err, s.ToGateway.Blink())
-	}
-	_, restored := s.Gateway.LimitFiles(before)
-	return errors.Join(err, restored)
 }

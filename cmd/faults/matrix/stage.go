@@ -36,6 +36,8 @@ type Stage struct {
 	Balancer  *world.Balancer
 	Clients   []*client.Client
 	Pubs      []*world.Publisher
+	// Extra publishes to an exchange that clients are not bound to at first. What comes of it is welcome, what does not is no loss.
+	Extra *world.Publisher
 
 	binary string
 	name   string // of the gateway at the broker
@@ -47,7 +49,6 @@ type Stage struct {
 	rng    *rand.Rand
 	faults int
 	notes  []string
-	spare  []*world.Gateway // others that have to be ended
 	undo   []func()
 }
 
@@ -65,6 +66,8 @@ type Setup struct {
 	Load world.Load
 	// Sources is how many sources every client listens to; default 1.
 	Sources int
+	// Extra asks for one source more, which clients are not bound to at first.
+	Extra bool
 	// DeadAfter and ReadBuffer are options of the clients.
 	DeadAfter  time.Duration
 	ReadBuffer int
@@ -74,7 +77,7 @@ type Setup struct {
 
 // merge returns what two faults need together.
 func (s Setup) merge(o Setup) Setup {
-	s.Own, s.Events = s.Own || o.Own, s.Events || o.Events
+	s.Own, s.Events, s.Extra = s.Own || o.Own, s.Events || o.Events, s.Extra || o.Extra
 	s.BrokerLink, s.ClientLink, s.Balance = s.BrokerLink || o.BrokerLink, s.ClientLink || o.ClientLink, s.Balance || o.Balance
 	s.Load = world.Load{Rate: max(s.Load.Rate, o.Load.Rate), Pad: max(s.Load.Pad, o.Load.Pad)}
 	s.Sources = max(s.Sources, o.Sources)
@@ -148,13 +151,16 @@ func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
 		}
 	})
 	for i := range max(s.setup.Sources, 1) {
-		source := s.truth.Source(fmt.Sprintf("s%d", i), s.name+"-"+string(rune('a'+i)))
-		pub, err := world.StartPublisher(ctx, s.VHost.URL(), source, "k."+string(rune('a'+i)), s.clock, s.setup.Load)
+		pub, err := s.publisher(ctx, string(rune('a'+i)))
 		if err != nil {
 			return err
 		}
 		s.Pubs = append(s.Pubs, pub)
-		s.stack(pub.Stop)
+	}
+	if s.setup.Extra {
+		if s.Extra, err = s.publisher(ctx, "x"); err != nil {
+			return err
+		}
 	}
 	if err := s.startGateway(ctx); err != nil {
 		return err
@@ -167,6 +173,16 @@ func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
 		s.Clients = append(s.Clients, s.startClient(ctx, kind, fmt.Sprintf("%s-%d", kind, i), url))
 	}
 	return s.awaitClients(ctx)
+}
+
+// publisher starts a publisher with an exchange of its own.
+func (s *Stage) publisher(ctx context.Context, name string) (*world.Publisher, error) {
+	pub, err := world.StartPublisher(ctx, s.VHost.URL(), s.truth.Source(name, s.name+"-"+name), "k."+name, s.clock, s.setup.Load)
+	if err != nil {
+		return nil, err
+	}
+	s.stack(pub.Stop)
+	return pub, nil
 }
 
 // startGateway starts the gateway, behind a proxy if there is one.
@@ -183,7 +199,7 @@ func (s *Stage) startGateway(ctx context.Context) error {
 			return err
 		}
 	}
-	gateway, err := s.newGateway(broker)
+	gateway, err := s.newGateway(broker, s.name)
 	if err != nil {
 		return err
 	}
@@ -191,8 +207,8 @@ func (s *Stage) startGateway(ctx context.Context) error {
 	return gateway.Start(ctx)
 }
 
-func (s *Stage) newGateway(broker string) (*world.Gateway, error) {
-	gateway, err := world.NewGateway(s.binary, append([]string{"--broker", broker, "--node", s.name}, s.setup.Args...)...)
+func (s *Stage) newGateway(broker, node string) (*world.Gateway, error) {
+	gateway, err := world.NewGateway(s.binary, append([]string{"--broker", broker, "--node", node}, s.setup.Args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -224,12 +240,16 @@ func (s *Stage) clientURL() (string, error) {
 }
 
 func (s *Stage) startClient(ctx context.Context, kind client.Kind, name, url string) *client.Client {
-	var sources []*oracle.Source
-	for _, p := range s.Pubs {
-		sources = append(sources, p.Source())
+	sources := make([]*oracle.Source, len(s.Pubs))
+	for i, p := range s.Pubs {
+		sources[i] = p.Source()
+	}
+	var extra []*oracle.Source
+	if s.Extra != nil {
+		extra = append(extra, s.Extra.Source())
 	}
 	c := client.Start(ctx, client.Options{
-		Kind: kind, Name: name, URL: url, Sources: sources, Clock: s.clock, Binary: s.binary,
+		Kind: kind, Name: name, URL: url, Sources: sources, Extra: extra, Clock: s.clock, Binary: s.binary,
 		DeadAfter: s.setup.DeadAfter, ReadBuffer: s.setup.ReadBuffer,
 	})
 	s.stack(c.Stop)
@@ -274,6 +294,10 @@ func (s *Stage) finish(ctx context.Context) error {
 	for _, p := range s.Pubs {
 		p.Stop()
 		marks[p.Source().Name()] = p.Source().LastTaken()
+	}
+	if s.Extra != nil {
+		s.Extra.Stop()
+		s.Extra.Source().Excuse(1, s.Extra.Source().Last())
 	}
 	if err := s.await(ctx, arrivePatience, "the last messages", marks); err != nil {
 		return err

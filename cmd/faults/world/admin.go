@@ -95,6 +95,19 @@ func (v *VHost) DeleteQueues(ctx context.Context, gateway string) error {
 	return err
 }
 
+// Forbid takes from everybody the permission to read an exchange, which binding and unbinding need; Allow gives it back.
+func (v *VHost) Forbid(ctx context.Context, exchange string) error {
+	return v.permit(ctx, "^(?!"+exchange+"$).*")
+}
+
+// Allow ends Forbid.
+func (v *VHost) Allow(ctx context.Context) error { return v.permit(ctx, ".*") }
+
+func (v *VHost) permit(ctx context.Context, read string) error {
+	_, err := v.eval(ctx, `rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"%s">>, <<".*">>, <<".*">>, <<"%s">>, <<"operator">>)`, v.name, read)
+	return err
+}
+
 // Queues returns how many queues of subscriptions a gateway consumes from.
 func (v *VHost) Queues(ctx context.Context, gateway string) (int, error) {
 	out, err := v.eval(ctx, `length(`+consumers+`)`, v.name, gateway)

