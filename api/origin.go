@@ -144,8 +144,8 @@ func hostname(host string) string {
 // allows reports whether pages of the origin may use the gateway.
 func (o *origins) allows(r *http.Request, origin string) bool {
 	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || u.Path != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return false // "null" among them
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || !strings.EqualFold(u.Scheme+"://"+u.Host, origin) {
+		return false // "null" among them, and whatever has more than scheme, host and port
 	}
 	for _, p := range o.allowed {
 		if p.match(u) {

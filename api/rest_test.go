@@ -2,10 +2,15 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/warren-gateway/warren/broker"
 	"github.com/warren-gateway/warren/broker/brokertest"
@@ -230,4 +235,25 @@ func TestFilesHaveTagsAndPolicies(t *testing.T) {
 	}
 	refusal{method: "GET", path: "/inspector/README.md", status: 404, code: "not_found"}.check(t, g)
 	refusal{method: "GET", path: "/inspector/index.html", status: 404, code: "not_found"}.check(t, g)
+}
+
+func TestNothingFollowsARequestThatMayHaveHadTwoLengths(t *testing.T) {
+	g := newGateway(t)
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(deadline))
+	const next = "GET /v1/exchanges HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	_, _ = io.WriteString(conn, "POST /v1/subscriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 90\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"+next)
+	data, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	if text := string(data); !strings.HasPrefix(text, "HTTP/1.1 201 ") || strings.Count(text, "HTTP/1.1 ") != 1 || !strings.Contains(text, "Connection: close\r\n") {
+		t.Errorf("answered with %q", text)
+	}
 }

@@ -178,6 +178,11 @@ func (a *API) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Content-Security-Policy", apiPolicy)
 		h.Set("Cache-Control", "no-store")
+		if len(r.TransferEncoding) > 0 {
+			// It may have had a Content-Length, too, which net/http takes away: a proxy that went by
+			// that would see other requests behind this one than we do (RFC 9112, section 6.3).
+			h.Set("Connection", "close")
+		}
 		if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
 			health.ServeHTTP(w, r)
 			return
