@@ -354,6 +354,7 @@ func (a *Attachment) Close() {
 	s.attached[a.transport]--
 	s.stopWaiting(a)
 	if len(s.attachments) == 0 && s.ended == nil {
+		s.prioritize(false)
 		s.idleSince = time.Now()
 		s.armLinger()
 	}

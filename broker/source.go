@@ -76,6 +76,13 @@ type Queue interface {
 	Close(ctx context.Context) error
 }
 
+// Prioritizer is what a Queue may be beside: one that is told whether anybody
+// reads the subscription, so that after a loss those are made again first.
+type Prioritizer interface {
+	// SetPriority does not block; it is called with locks of the core held.
+	SetPriority(attached bool)
+}
+
 // Event is one of *Delivery, *Overflow, *Recovering, *Recovered, *BindingsLost
 // and *BindingsBack.
 type Event interface{ event() }

@@ -240,10 +240,20 @@ func (s *Subscription) Attach(spec AttachSpec) (*Attachment, error) {
 	a.place(spec.Start)
 	s.attachments[a] = struct{}{}
 	s.attached[spec.Transport]++
+	if len(s.attachments) == 1 {
+		s.prioritize(true)
+	}
 	if s.lingerTimer != nil {
 		s.lingerTimer.Stop()
 	}
 	return a, nil
+}
+
+// prioritize tells the queue whether anybody is attached. s.mu is held.
+func (s *Subscription) prioritize(attached bool) {
+	if p, ok := s.queue.(Prioritizer); ok {
+		p.SetPriority(attached)
+	}
 }
 
 // Pause holds back the events of all attachments, until Resume.
