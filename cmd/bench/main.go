@@ -54,6 +54,7 @@ type options struct {
 	out       string
 	binary    string
 	role      string
+	profiles  string
 }
 
 func parse(args []string, usage io.Writer) (*options, error) {
@@ -65,6 +66,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	flags.IntVar(&o.runs, "runs", 1, "how often to run it all; the tables have medians, and the extremes where they matter")
 	flags.StringVar(&o.out, "out", "", "file to write the tables to, with a plot beside it; in a page with the benchmark's marks only that part is replaced")
 	flags.StringVar(&o.binary, "warren", "", "binary of the gateway; empty: built from the tree")
+	flags.StringVar(&o.profiles, "profiles", "", "directory for CPU profiles of the gateway, one for each measurement; empty: none are taken")
 	flags.StringVar(&o.role, role.Flag, "", "for the benchmark itself: be one of its processes")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -108,7 +110,7 @@ func measure(ctx context.Context, o *options, dir string, out, progress io.Write
 	}
 	r := report.New()
 	env := &scenario.Env{
-		Binary: o.binary, Dir: dir, Quick: o.quick, Files: files, Cores: runtime.NumCPU(), Out: progress, Report: r,
+		Binary: o.binary, Dir: dir, Quick: o.quick, Files: files, Cores: runtime.NumCPU(), Out: progress, Report: r, Profiles: o.profiles,
 	}
 	env.Start()
 	begun, before := time.Now(), proc.Load()

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -73,11 +72,12 @@ func (r *Readers) Stall(n int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stalled = n
-	var errs []error
 	for _, s := range r.streams[:min(n, len(r.streams))] {
-		errs = append(errs, unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, s.fd, nil))
+		if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, s.fd, nil); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Close ends the loop and closes all streams.

@@ -1,5 +1,7 @@
 package load
 
+import "strconv"
+
 // The opcodes of WebSocket data frames.
 const (
 	opText   = 1
@@ -28,7 +30,7 @@ func (h *hello) stomp(destination string) error {
 
 // mqtt logs in with a clean session and no keep-alive, and subscribes at QoS 0.
 func (h *hello) mqtt(topic string) error {
-	id := "bench-" + mqttID(h.fd)
+	id := "bench-" + strconv.Itoa(h.fd) // no other open stream of this process has the number
 	connect := mqttString("MQTT") + "\x04\xc2\x00\x00" + mqttString(id) + mqttString("guest") + mqttString("guest")
 	if err := h.send(clientFrame(opBinary, "\x10"+string(rune(len(connect)))+connect)); err != nil {
 		return err
@@ -45,13 +47,3 @@ func (h *hello) mqtt(topic string) error {
 }
 
 func mqttString(s string) string { return string([]byte{0, byte(len(s))}) + s }
-
-// mqttID makes a client id that no other open stream of this process has.
-func mqttID(fd int) string {
-	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-	id := ""
-	for n := fd; n > 0; n /= len(digits) {
-		id += string(digits[n%len(digits)])
-	}
-	return id
-}

@@ -95,7 +95,7 @@ func (l *loop) greet(conn *net.TCPConn) {
 	for !bytes.Contains(head, []byte("\r\n\r\n")) {
 		n, err := conn.Read(buf)
 		if err != nil {
-			conn.Close()
+			_ = conn.Close()
 			return
 		}
 		head = append(head, buf[:n]...)
@@ -109,7 +109,7 @@ func (l *loop) greet(conn *net.TCPConn) {
 		_, err = conn.Write([]byte(answer))
 	}
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return
 	}
 	s := &sock{raw: raw}

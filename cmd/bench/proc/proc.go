@@ -72,7 +72,7 @@ func Tree(pid int) ([]int, error) {
 		return nil, err
 	}
 	pids := []int{pid}
-	for _, field := range strings.Fields(string(raw)) {
+	for field := range strings.FieldsSeq(string(raw)) {
 		child, err := strconv.Atoi(field)
 		if err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func Machine() string {
 	var info syscall.Sysinfo_t
 	gib := 0.0
 	if syscall.Sysinfo(&info) == nil {
-		gib = float64(uint64(info.Totalram)*uint64(info.Unit)) / (1 << 30)
+		gib = float64(info.Totalram*uint64(info.Unit)) / (1 << 30)
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return fmt.Sprintf("%d cores (%s), %.0f GiB, Linux %s", cores, model, gib, bytes.TrimSpace(kernel))

@@ -30,7 +30,7 @@ func (r *Report) Write(file string, head Head) error {
 	text := before + beginMark + "\n" + r.Markdown(head, filepath.Base(plot)) + "\n" + endMark + after
 	const mode = 0o644
 	return errors.Join(
-		os.WriteFile(file, []byte(text), mode),    //nolint:gosec // a page to be read by all
-		os.WriteFile(plot, []byte(r.SVG()), mode), //nolint:gosec // the same
+		os.WriteFile(file, []byte(text), mode), //nolint:gosec // a page to be read by all
+		os.WriteFile(plot, []byte(r.SVG()), mode),
 	)
 }

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
@@ -105,6 +106,7 @@ func (e *Env) drive(ctx context.Context, s target.Server, w work) (outcome, erro
 		return outcome{}, fmt.Errorf("%s: %w", s.Name(), err)
 	}
 	defer src.Stop()
+	defer e.profile(ctx, s, w)()
 	var out outcome
 	if loop, ok := s.(*target.Loop); ok {
 		out, err = e.driveLoop(ctx, loop, src, w)
@@ -115,6 +117,27 @@ func (e *Env) drive(ctx context.Context, s target.Server, w work) (outcome, erro
 		return out, fmt.Errorf("%s: %w", s.Name(), err)
 	}
 	return out, nil
+}
+
+// profile takes a CPU profile of the gateway meanwhile, if that is wanted, and answers a function that waits for its end.
+func (e *Env) profile(ctx context.Context, s target.Server, w work) (end func()) {
+	g, ok := s.(*target.Gateway)
+	if !ok || e.Profiles == "" {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		warm, measured := e.times()
+		if wait(ctx, warm) != nil {
+			return
+		}
+		file := filepath.Join(e.Profiles, e.name(fmt.Sprintf("%s-%d-readers-%d-bytes-%d-per-second", w.kind, w.readers, w.size, w.rate))+".pprof")
+		if err := g.Profile(ctx, measured, file); err != nil {
+			e.say("no profile: %v", err)
+		}
+	}()
+	return func() { <-done }
 }
 
 func (e *Env) driveLoop(ctx context.Context, loop *target.Loop, src *source, w work) (outcome, error) {

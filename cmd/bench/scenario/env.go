@@ -37,6 +37,9 @@ type Env struct {
 	Cores  int
 	Out    io.Writer // for progress
 	Report *report.Report
+	// Profiles is a directory for CPU profiles of the gateway, one for each measurement; empty: none are taken. Taking them costs a
+	// little of what is measured.
+	Profiles string
 
 	begun  time.Time
 	rabbit *target.Rabbit

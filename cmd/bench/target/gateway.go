@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -46,6 +47,7 @@ type Gateway struct {
 	*daemon
 	options    GatewayOptions
 	addr       string
+	admin      string        // URL of the admin listener
 	ReadyAfter time.Duration // from the start of the process until /readyz said 200
 }
 
@@ -64,7 +66,7 @@ func Limits() []string {
 
 // StartGateway starts the gateway and waits until it is ready.
 func StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, error) {
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log-format", "json"}, Limits()...)
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"}, Limits()...)
 	if o.Broker != "" {
 		args = append(args, "--broker", o.Broker)
 	} else {
@@ -93,8 +95,9 @@ func StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, error) {
 
 func (g *Gateway) learnAddress() bool {
 	for line := range bytes.Lines(g.said()) {
-		var entry struct{ Msg, URL string }
+		var entry struct{ Msg, URL, Admin string }
 		if json.Unmarshal(line, &entry) == nil && entry.Msg == "listening" {
+			g.admin = entry.Admin
 			g.addr = strings.TrimPrefix(entry.URL, "http://")
 			return true
 		}
@@ -121,6 +124,26 @@ func (g *Gateway) ask(ctx context.Context, method, path, body string) error {
 
 // URL answers where the gateway serves.
 func (g *Gateway) URL() string { return "http://" + g.addr }
+
+// Profile writes a CPU profile of the time from now on into a file and answers when it is there.
+func (g *Gateway) Profile(ctx context.Context, d time.Duration, file string) error {
+	seconds := max(1, int(d.Seconds()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", g.admin, seconds), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	profile, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	const mode = 0o600
+	return os.WriteFile(file, profile, mode)
+}
 
 // Name answers "warren".
 func (*Gateway) Name() string { return "warren" }
