@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -110,4 +111,29 @@ func FuzzTrackerKnowsWholeFrames(f *testing.F) {
 			}
 		}
 	})
+}
+
+// countedConn is a connection as a listener that counts them hands it out.
+type countedConn struct{ *net.TCPConn }
+
+func TestConnectionThatEmbedsTCPTakesTheFastPath(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback: it cannot block
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	client, err := net.Dial("tcp", listener.Addr().String()) //nolint:noctx // loopback: it cannot block
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	srv := &Server{opts: Options{}.withDefaults()}
+	if s := newSocket(countedConn{conn.(*net.TCPConn)}, srv); s.tcp == nil || s.raw == nil {
+		t.Error("each write would cost a goroutine, a timer and a system call more")
+	}
 }

@@ -34,9 +34,17 @@ type socket struct {
 	conn net.Conn
 	// tcp is conn if that is a plain TCP connection: only there a write can be
 	// tried without waiting, and one that timed out can go on where it stopped.
-	tcp *net.TCPConn
+	tcp tcpConn
 	raw syscall.RawConn // of tcp
 	srv *Server
+}
+
+// tcpConn is a *net.TCPConn, or what embeds one: the listener that counts
+// connections hands out such. A *tls.Conn has no descriptor to offer.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	SetNoDelay(on bool) error
 }
 
 func newSocket(conn net.Conn, s *Server) *socket {
@@ -44,7 +52,7 @@ func newSocket(conn net.Conn, s *Server) *socket {
 	// than we give up on a client that takes nothing, so that our reason counts.
 	setUserTimeout(conn, s.opts.WriteTimeout*3/2+time.Second)
 	c := &socket{conn: conn, srv: s}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(tcpConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.tcp, c.raw = tcp, raw
 		}
