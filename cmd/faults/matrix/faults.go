@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/faults/world"
@@ -130,51 +129,31 @@ func brokerNetworkFaults() []Fault {
 	setup := Setup{BrokerLink: true}
 	return []Fault{
 		{Name: "broker's network cut", Setup: setup, Short: true, Leaves: []string{"broker_reconnected"}, Do: times(2, 3, func(ctx context.Context, s *Stage) error {
-			s.ToBroker.Cut()
-			s.Wait(ctx, 0, 2*time.Second)
-			return s.ToBroker.Restore()
+			return s.weather(ctx, s.ToBroker, 0, 2*time.Second, world.Weather{Down: true})
 		})},
 		{Name: "broker's network swallows", Setup: setup, Leaves: []string{"broker_reconnected"}, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			return disturb(ctx, s, s.ToBroker, 22*time.Second, 26*time.Second, func() error {
-				return s.ToBroker.Swallow(world.ToServer, world.FromServer)
-			})
+			return s.weather(ctx, s.ToBroker, 22*time.Second, 26*time.Second, world.Weather{Swallow: true})
 		}},
 		{Name: "broker's network slow", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			return disturb(ctx, s, s.ToBroker, 6*time.Second, 9*time.Second, func() error {
-				return s.ToBroker.Slow(100+s.Rand(300), 100, 300, world.ToServer, world.FromServer)
-			})
+			latency := s.Between(100*time.Millisecond, 400*time.Millisecond)
+			return s.weather(ctx, s.ToBroker, 6*time.Second, 9*time.Second, world.Weather{Latency: latency, Jitter: latency / 2, Rate: 300_000})
 		}},
 		{Name: "broker's network lossy", Setup: setup, Leaves: []string{"broker_reconnected"}, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			if err := s.ToBroker.Tear(0.5, 500+s.Rand(2000), world.FromServer); err != nil {
-				return err
-			}
-			return disturb(ctx, s, s.ToBroker, 7*time.Second, 10*time.Second, s.ToBroker.Blink)
+			s.ToBroker.Break()
+			return s.weather(ctx, s.ToBroker, 7*time.Second, 10*time.Second, world.Weather{Torn: true, Resets: 0.6, ResetWithin: 4 * time.Second})
 		}},
 	}
 }
 
-// disturb begins a disturbance, waits and ends it.
-func disturb(ctx context.Context, s *Stage, link *world.Link, low, high time.Duration, begin func() error) error {
-	err := begin()
-	if err == nil && !s.Wait(ctx, low, high) {
-		err = ctx.Err()
-	}
-	link.Calm(context.WithoutCancel(ctx))
-	return err
-}
-
-// slowly is disturb for a network that holds much back: its connections are cut in the end, or what is held back would go on for long.
-func slowly(ctx context.Context, s *Stage, link *world.Link, low, high time.Duration, begin func() error) error {
-	err := begin()
-	if err == nil && !s.Wait(ctx, low, high) {
-		err = ctx.Err()
-	}
-	link.Cut()
-	link.Calm(context.WithoutCancel(ctx))
-	return errors.Join(err, link.Restore())
+// weather makes the weather bad for a while.
+func (s *Stage) weather(ctx context.Context, link *world.Link, low, high time.Duration, bad world.Weather) error {
+	link.Set(bad)
+	s.Wait(ctx, low, high)
+	link.Set(world.Weather{})
+	return ctx.Err()
 }
 
 // clientNetworkFaults are done to the network between clients and gateway.
@@ -182,27 +161,20 @@ func clientNetworkFaults() []Fault {
 	setup := Setup{ClientLink: true, DeadAfter: 4 * time.Second}
 	return []Fault{
 		{Name: "clients' network cut", Setup: setup, Short: true, Quiet: true, Do: times(4, 7, func(ctx context.Context, s *Stage) error {
-			s.ToGateway.Cut()
-			s.Wait(ctx, 0, time.Second)
-			return s.ToGateway.Restore()
+			return s.weather(ctx, s.ToGateway, 0, time.Second, world.Weather{Down: true})
 		})},
 		{Name: "clients' network swallows", Setup: setup, Quiet: true, Do: times(2, 2, func(ctx context.Context, s *Stage) error {
-			return disturb(ctx, s, s.ToGateway, 5*time.Second, 7*time.Second, func() error {
-				return s.ToGateway.Swallow(world.ToServer, world.FromServer)
-			})
+			return s.weather(ctx, s.ToGateway, 5*time.Second, 7*time.Second, world.Weather{Swallow: true})
 		})},
 		{Name: "clients' network slow", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			return slowly(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, func() error {
-				return s.ToGateway.Slow(100+s.Rand(200), 100, 20, world.ToServer, world.FromServer)
-			})
+			latency := s.Between(100*time.Millisecond, 300*time.Millisecond)
+			return s.weather(ctx, s.ToGateway, 6*time.Second, 9*time.Second, world.Weather{Latency: latency, Jitter: latency / 2, Rate: 20_000})
 		}},
 		{Name: "clients' network lossy", Setup: setup, Quiet: true, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
-			if err := s.ToGateway.Tear(0.7, 300+s.Rand(1500), world.FromServer); err != nil {
-				return err
-			}
-			return disturb(ctx, s, s.ToGateway, 6*time.Second, 9*time.Second, s.ToGateway.Blink)
+			s.ToGateway.Break()
+			return s.weather(ctx, s.ToGateway, 6*time.Second, 9*time.Second, world.Weather{Torn: true, Resets: 0.8, ResetWithin: 2 * time.Second})
 		}},
 	}
 }

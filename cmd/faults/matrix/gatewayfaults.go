@@ -36,7 +36,7 @@ func gatewayFaults() []Fault {
 			s.Wait(ctx, 0, time.Second)
 			return s.restart(ctx)
 		})},
-		{Name: "gateway replaced under load", Setup: Setup{Balance: true}, Short: true, Do: deploy},
+		{Name: "gateway replaced under load", Setup: Setup{ClientLink: true}, Short: true, Do: deploy},
 		{Name: "gateway out of memory", Setup: Setup{Load: world.Load{Rate: 350, Pad: 8 << 10}}, Do: outOfMemory},
 		{
 			Name: "gateway short of memory", Do: flood(4000, 6000),
@@ -48,9 +48,9 @@ func gatewayFaults() []Fault {
 			Name: "flood above the log, readers slow", Leaves: []string{"evicted"},
 			Setup: Setup{ClientLink: true, DeadAfter: 10 * time.Second, Load: world.Load{Rate: 200, Pad: 300}},
 			Do: func(ctx context.Context, s *Stage) error {
-				return slowly(ctx, s, s.ToGateway, 5*time.Second, 7*time.Second, func() error {
-					return errors.Join(s.ToGateway.Slow(20, 10, 60, world.FromServer), flood(30_000, 40_000)(ctx, s))
-				})
+				s.ToGateway.Set(world.Weather{Rate: 60_000})
+				err := flood(30_000, 40_000)(ctx, s)
+				return errors.Join(err, s.weather(ctx, s.ToGateway, 5*time.Second, 7*time.Second, world.Weather{Rate: 60_000}))
 			},
 		},
 	}
@@ -67,13 +67,12 @@ func outOfFiles(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	err = s.ToGateway.Blink()
-	for range 4 {
+	for range 5 {
+		s.ToGateway.Break()
 		s.Wait(ctx, 500*time.Millisecond, 1500*time.Millisecond)
-		err = errors.Join(err, s.ToGateway.Blink())
 	}
-	_, restored := s.Gateway.LimitFiles(before)
-	return errors.Join(err, restored)
+	_, err = s.Gateway.LimitFiles(before)
+	return err
 }
 
 // flood publishes more at once than logs hold.
@@ -102,7 +101,7 @@ func deploy(ctx context.Context, s *Stage) error {
 		return err
 	}
 	s.Gateway = fresh
-	s.Balancer.Retarget(fresh.Host())
+	s.ToGateway.Retarget(fresh.Host())
 	took, err := old.Stop()
 	switch {
 	case err != nil:

@@ -117,15 +117,13 @@ func unbindRefused(ctx context.Context, s *Stage) error {
 // unbindTooSlowly asks to unbind over a network so slow that the gateway gives up, and puts back what it has unbound.
 func unbindTooSlowly(ctx context.Context, s *Stage) error {
 	s.Fault()
-	if err := s.ToBroker.Slow(3500, 0, 10_000, world.ToServer, world.FromServer); err != nil {
-		return err
-	}
+	s.ToBroker.Set(world.Weather{Latency: 3500 * time.Millisecond})
 	var asked sync.WaitGroup
 	for _, c := range s.Clients {
 		asked.Go(func() { _ = c.SetBindings(ctx, s.Pubs[0].Source()) }) // whatever the answer: see what is put back
 	}
 	asked.Wait()
 	s.Wait(ctx, 25*time.Second, 30*time.Second)
-	s.ToBroker.Calm(context.WithoutCancel(ctx))
+	s.ToBroker.Set(world.Weather{})
 	return nil
 }

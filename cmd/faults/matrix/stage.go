@@ -33,7 +33,6 @@ type Stage struct {
 	Gateway   *world.Gateway
 	ToBroker  *world.Link // nil unless the cell asks for it
 	ToGateway *world.Link // nil unless the cell asks for it
-	Balancer  *world.Balancer
 	Clients   []*client.Client
 	Pubs      []*world.Publisher
 	// Extra publishes to an exchange that clients are not bound to at first. What comes of it is welcome, what does not is no loss.
@@ -60,8 +59,6 @@ type Setup struct {
 	Events bool
 	// BrokerLink and ClientLink put a proxy between gateway and broker, and between clients and gateway.
 	BrokerLink, ClientLink bool
-	// Balance puts a balancer before the gateway.
-	Balance bool
 	// Load is the publishers' rate; the default is 200 messages per second without padding.
 	Load world.Load
 	// Sources is how many sources every client listens to; default 1.
@@ -78,7 +75,7 @@ type Setup struct {
 // merge returns what two faults need together.
 func (s Setup) merge(o Setup) Setup {
 	s.Own, s.Events, s.Extra = s.Own || o.Own, s.Events || o.Events, s.Extra || o.Extra
-	s.BrokerLink, s.ClientLink, s.Balance = s.BrokerLink || o.BrokerLink, s.ClientLink || o.ClientLink, s.Balance || o.Balance
+	s.BrokerLink, s.ClientLink = s.BrokerLink || o.BrokerLink, s.ClientLink || o.ClientLink
 	s.Load = world.Load{Rate: max(s.Load.Rate, o.Load.Rate), Pad: max(s.Load.Pad, o.Load.Pad)}
 	s.Sources = max(s.Sources, o.Sources)
 	s.ReadBuffer = max(s.ReadBuffer, o.ReadBuffer)
@@ -189,15 +186,12 @@ func (s *Stage) publisher(ctx context.Context, name string) (*world.Publisher, e
 func (s *Stage) startGateway(ctx context.Context) error {
 	broker := s.VHost.URL()
 	if s.setup.BrokerLink {
-		link, err := world.NewLink(s.Node.Addr())
+		link, err := world.NewLink(s.Node.Addr(), uint64(s.Rand(1<<30)))
 		if err != nil {
 			return err
 		}
-		s.stack(link.Cut)
-		s.ToBroker = link
-		if broker, err = world.Through(broker, link); err != nil {
-			return err
-		}
+		s.stack(link.Close)
+		s.ToBroker, broker = link, world.Through(broker, link)
 	}
 	gateway, err := s.newGateway(broker, s.name)
 	if err != nil {
@@ -220,20 +214,12 @@ func (s *Stage) newGateway(broker, node string) (*world.Gateway, error) {
 // clientURL returns where clients find the gateway.
 func (s *Stage) clientURL() (string, error) {
 	host := s.Gateway.Host()
-	if s.setup.Balance {
-		b, err := world.NewBalancer(host)
-		if err != nil {
-			return "", err
-		}
-		s.stack(b.Close)
-		s.Balancer, host = b, b.Addr()
-	}
 	if s.setup.ClientLink {
-		link, err := world.NewLink(host)
+		link, err := world.NewLink(host, uint64(s.Rand(1<<30)))
 		if err != nil {
 			return "", err
 		}
-		s.stack(link.Cut)
+		s.stack(link.Close)
 		s.ToGateway, host = link, link.Addr()
 	}
 	return "http://" + host, nil
