@@ -76,13 +76,36 @@ func connect(addr string, i int) (int, error) {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 	)
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+		err = establish(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
 	return fd, nil
+}
+
+// establish connects. A connect that a signal interrupts goes on by itself; its end is then waited for.
+func establish(fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
+	if !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for errors.Is(err, unix.EINTR) {
+		_, err = unix.Poll(poll, int(helloTimeout.Milliseconds()))
+	}
+	if err != nil {
+		return err
+	}
+	failed, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if failed != 0 {
+		return unix.Errno(failed)
+	}
+	return nil
 }
 
 // hello is the opening conversation of a stream.
@@ -134,8 +157,11 @@ func requestHead(t Target) string {
 }
 
 func (h *hello) send(text string) error {
-	_, err := unix.Write(h.fd, []byte(text))
-	return err
+	for {
+		if _, err := unix.Write(h.fd, []byte(text)); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // until reads until the text has come, and answers all up to its end.

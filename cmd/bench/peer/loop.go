@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"syscall"
@@ -21,10 +22,17 @@ const LoopRole = "loop"
 // piece is what the loop writes by one system call when it writes flat out, at most, in bytes.
 const piece = 16 << 10
 
+// breath is how long the loop waits when there is nothing to write, as publishers do.
+const breath = 200 * time.Microsecond
+
 // LoopJob says what the loop is to write to each of its connections.
 type LoopJob struct {
 	Frame []byte `json:"frame"` // one message as the gateway writes it
 	Rate  int    `json:"rate"`  // messages per second, each by a system call of its own; 0: flat out, in pieces
+	// With rate 0, how many messages the loop may be ahead of the slowest reader, and the file in which the readers tell where that is:
+	// the same bounds as a publisher has.
+	Ahead    int    `json:"ahead"`
+	Progress string `json:"progress"`
 }
 
 // loop is the least that a server can do: it holds sockets and writes given bytes to them.
@@ -40,6 +48,7 @@ type loop struct {
 type sock struct {
 	raw syscall.RawConn
 	at  int
+	all int64 // bytes written
 	// write is kept, so that a round makes no garbage.
 	write func(fd uintptr) bool
 	n     int
@@ -56,8 +65,7 @@ func LoopHandlers() map[string]role.Handler {
 			if l.cancel != nil || len(job.Frame) == 0 {
 				return load.None{}, errors.New("runs already, or has nothing to write")
 			}
-			l.run(ctx, job)
-			return load.None{}, nil
+			return load.None{}, l.run(ctx, job)
 		}),
 		"halt": role.Op(func(context.Context, load.None) (load.None, error) {
 			if l.cancel != nil {
@@ -122,10 +130,14 @@ func (l *loop) greet(conn *net.TCPConn) {
 	l.socks = append(l.socks, s)
 }
 
-func (l *loop) run(ctx context.Context, job LoopJob) {
+func (l *loop) run(ctx context.Context, job LoopJob) error {
+	progress, err := load.OpenProgress(job.Progress)
+	if err != nil {
+		return err
+	}
 	ctx, l.cancel = context.WithCancel(ctx)
 	l.done = make(chan struct{})
-	data, interval := job.Frame, time.Millisecond
+	data, interval := job.Frame, breath
 	if job.Rate > 0 {
 		interval = time.Second / time.Duration(job.Rate)
 	} else {
@@ -133,11 +145,16 @@ func (l *loop) run(ctx context.Context, job LoopJob) {
 	}
 	go func() {
 		defer close(l.done)
+		defer progress.Close() //nolint:errcheck // it was only read
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			// Flat out it waits only when no socket takes anything.
-			if l.round(data) && job.Rate == 0 {
+			until := int64(math.MaxInt64)
+			if job.Rate == 0 {
+				until = (progress.Get() + int64(job.Ahead)) * int64(len(job.Frame))
+			}
+			// Flat out it waits only when no socket takes anything, or the readers are too far behind.
+			if l.round(data, until) && job.Rate == 0 {
 				continue
 			}
 			select {
@@ -146,19 +163,25 @@ func (l *loop) run(ctx context.Context, job LoopJob) {
 			}
 		}
 	}()
+	return nil
 }
 
-// round writes to each connection once, as much as it takes, and tells whether any took something.
-func (l *loop) round(data []byte) (wrote bool) {
+// round writes to each connection once, as much as it takes, unless it has so many bytes already, and tells whether any
+// took something.
+func (l *loop) round(data []byte, until int64) (wrote bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.socks {
+		if s.all >= until {
+			continue
+		}
 		s.data = data[s.at:]
 		if err := s.raw.Write(s.write); err != nil || s.err != nil || s.n <= 0 {
 			continue // full, or gone
 		}
 		wrote = true
 		s.at = (s.at + s.n) % len(data)
+		s.all += int64(s.n)
 	}
 	return wrote
 }

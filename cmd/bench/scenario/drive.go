@@ -145,7 +145,7 @@ func (e *Env) driveLoop(ctx context.Context, loop *target.Loop, src *source, w w
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := loop.Run(ctx, peer.LoopJob{Frame: frame, Rate: w.rate}); err != nil {
+	if err := loop.Run(ctx, peer.LoopJob{Frame: frame, Rate: w.rate, Ahead: ahead(w), Progress: src.progress}); err != nil {
 		return outcome{}, err
 	}
 	out, err := e.measure(ctx, loop.PIDs(), src, w)

@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/warren-gateway/warren/cmd/bench/report"
 )
@@ -18,15 +20,22 @@ func growth() Scenario {
 	}
 }
 
+const (
+	// mostDeliveries bounds what a rate asks for, per second.
+	mostDeliveries = 200_000
+	// fromReaders is where the comparison begins: fewer readers share the fixed costs of a message among too few.
+	fromReaders = 100
+	// growthLimit is how much more than the best a delivery may cost.
+	growthLimit = 1.3
+)
+
+// growthCosts are the CPU per delivery in microseconds, by row and number of readers.
+type growthCosts map[string]map[int]float64
+
 func runGrowth(ctx context.Context, e *Env, rec *report.Recorder) error {
-	const (
-		mostDeliveries = 200_000 // per second, where there is a rate
-		fromReaders    = 100     // fewer share the fixed costs of a message among too few
-		limit          = 1.3
-	)
+	sizes := pick(e, []int{10, 100, 1000, 10_000}, []int{10, 100})
 	for _, rated := range []bool{false, true} {
-		best, costs := map[string]float64{}, map[string]map[int]float64{}
-		sizes := pick(e, []int{10, 100, 1000, 10_000}, []int{10, 100})
+		costs := growthCosts{}
 		for _, n := range sizes {
 			w := work{readers: min(n, e.Files-spareFiles), size: ownedSize}
 			if rated {
@@ -40,27 +49,30 @@ func runGrowth(ctx context.Context, e *Env, rec *report.Recorder) error {
 					costs[row] = map[int]float64{}
 				}
 				costs[row][n] = out.micros()
-				if n >= fromReaders && (best[row] == 0 || out.micros() < best[row]) {
-					best[row] = out.micros()
-				}
 			})
 			if err != nil {
 				return err
 			}
 		}
-		for row, byReaders := range costs {
-			worst := 0.0
-			for _, n := range sizes {
-				ratio := byReaders[n] / best[row]
-				rec.Add(count(n, "reader"), row, "CPU ÷ best", ratio)
-				if n >= fromReaders {
-					worst = max(worst, ratio)
-				}
-			}
-			rec.AtMost(fmt.Sprintf("%s, CPU per delivery ÷ best, from 100 readers on", row), worst, limit)
-		}
+		costs.compare(rec, sizes)
 	}
 	return nil
+}
+
+// compare adds to each row how it compares to the best of those with enough readers.
+func (c growthCosts) compare(rec *report.Recorder, sizes []int) {
+	for _, row := range slices.Sorted(maps.Keys(c)) {
+		best, worst := math.Inf(1), 0.0
+		for n, cost := range c[row] {
+			if n >= fromReaders {
+				best, worst = min(best, cost), max(worst, cost)
+			}
+		}
+		for _, n := range sizes {
+			rec.Add(count(n, "reader"), row, "CPU ÷ best", c[row][n]/best)
+		}
+		rec.AtMost(row+", CPU per delivery ÷ best, from 100 readers on", worst/best, growthLimit)
+	}
 }
 
 func growthRow(name, kind string, rated bool) string {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/warren-gateway/warren/cmd/bench/report"
 	"github.com/warren-gateway/warren/cmd/bench/target"
@@ -20,55 +21,62 @@ func stalled() Scenario {
 	}
 }
 
+const (
+	stalledReaders = 100
+	stalls         = 5
+	stalledRate    = 500 // messages per second when latency is taken
+	keptRate       = 0.9 // of the rate that the others should keep
+)
+
 func runStalled(ctx context.Context, e *Env, rec *report.Recorder) error {
-	const (
-		readers, stalls = 100, 5
-		latencyRate     = 500
-		atLeast         = 0.9
-	)
 	for _, who := range []entrant{e.gateway(), e.nchan()} {
 		for _, kind := range who.kinds {
-			rates := map[int]float64{}
-			for _, n := range []int{0, stalls} {
-				w := work{kind: kind, readers: readers, size: ownedSize, stalled: n}
-				row := slot(who.name, kind)
-				group := map[int]string{0: "all read", stalls: "5 stall"}[n]
-				err := e.on(ctx, who, func(s target.Server) error {
-					return e.stalledOne(ctx, s, w, latencyRate, func(flat, timed outcome) {
-						e.say("%s, %s: %.0f messages/s, 99 %% %.3f ms", row, group, flat.messages, millis(timed.latencies.P99))
-						rates[n] = flat.messages
-						rec.Add(group, row, perReader, flat.messages)
-						rec.Add(group, row, medianMillis, millis(timed.latencies.Median))
-						rec.Add(group, row, "99 %, ms", millis(timed.latencies.P99))
-						rec.Add(group, row, missedAny, float64(max(flat.missed, timed.missed)))
-						if who.name == gatewayName && n > 0 {
-							rec.AtMost(kindName(kind)+", messages that one of the 95 missed", float64(max(flat.missed, timed.missed)), 0)
-						}
-					})
-				})
-				if err != nil {
-					return err
-				}
+			all, err := e.stalledRow(ctx, rec, who, kind, 0)
+			if err != nil {
+				return err
 			}
-			if rates[0] > 0 && who.name == gatewayName {
-				rec.AtLeast(kindName(kind)+", rate of the 95 ÷ rate when all read", rates[stalls]/rates[0], atLeast)
+			others, err := e.stalledRow(ctx, rec, who, kind, stalls)
+			if err != nil {
+				return err
+			}
+			if who.name == gatewayName {
+				rec.AtMost(kindName(kind)+", messages that one of the 95 missed", float64(others.missed), 0)
+				rec.AtLeast(kindName(kind)+", rate of the 95 ÷ rate when all read", others.messages/all.messages, keptRate)
 			}
 		}
 	}
 	return nil
 }
 
+// stalledRow measures a server with so many stalled readers, and answers the rate flat out and what was missed at all.
+func (e *Env) stalledRow(ctx context.Context, rec *report.Recorder, who entrant, kind string, n int) (flat outcome, err error) {
+	w := work{kind: kind, readers: stalledReaders, size: ownedSize, stalled: n}
+	row, group := slot(who.name, kind), "all read"
+	if n > 0 {
+		group = fmt.Sprintf("%d stall", n)
+	}
+	err = e.on(ctx, who, func(s target.Server) error {
+		var timed outcome
+		if flat, timed, err = e.stalledOne(ctx, s, w); err != nil {
+			return err
+		}
+		flat.missed = max(flat.missed, timed.missed)
+		e.say("%s, %s: %.0f messages/s, 99 %% %.3f ms", row, group, flat.messages, millis(timed.latencies.P99))
+		rec.Add(group, row, perReader, flat.messages)
+		rec.Add(group, row, medianMillis, millis(timed.latencies.Median))
+		rec.Add(group, row, "99 %, ms", millis(timed.latencies.P99))
+		rec.Add(group, row, missedAny, float64(flat.missed))
+		return nil
+	})
+	return flat, err
+}
+
 // stalledOne measures flat out, then at a rate, with fresh readers.
-func (e *Env) stalledOne(ctx context.Context, s target.Server, w work, rate int, f func(flat, timed outcome)) error {
-	flat, err := e.drive(ctx, s, w)
-	if err != nil {
-		return err
+func (e *Env) stalledOne(ctx context.Context, s target.Server, w work) (flat, timed outcome, err error) {
+	if flat, err = e.drive(ctx, s, w); err != nil {
+		return flat, timed, err
 	}
-	w.rate, w.latency = rate, true
-	timed, err := e.drive(ctx, s, w)
-	if err != nil {
-		return err
-	}
-	f(flat, timed)
-	return nil
+	w.rate, w.latency = stalledRate, true
+	timed, err = e.drive(ctx, s, w)
+	return flat, timed, err
 }
