@@ -31,7 +31,7 @@ func (t *Truth) Check(records ...*Record) Verdict {
 		views[name] = s.view()
 	}
 	t.mu.Unlock()
-	var all []span
+	all := make([]span, 0, 16*len(records))
 	overflows := overflows(records)
 	for _, r := range records {
 		r.mu.Lock()
@@ -115,6 +115,7 @@ func (c *check) sequence() {
 		case Bindings:
 			o.bindings(item)
 		case Fresh:
+			o.at = Position{}
 		}
 		o.ownGap = false
 	}
@@ -129,6 +130,9 @@ func (o *order) ready(item *Item) {
 	}
 	if item.Resumed && item.Asked == "" {
 		o.problem("a stream without a position was resumed at %s", item.Pos)
+	}
+	if item.Asked != "" && item.Asked != o.at.String() {
+		o.problem("the client comes back for %s, but the newest it has got is %s", item.Asked, o.at)
 	}
 	o.at = item.Pos
 	o.owesGap = item.Asked != "" && !item.Resumed
@@ -207,7 +211,7 @@ type span struct {
 
 // spans returns what the ids of a record stand for. A gap of the reader's own has the id of another event.
 func spans(items []Item) []span {
-	var out []span
+	out := make([]span, 0, len(items))
 	for i := range items {
 		item := &items[i]
 		s := span{stream: item.Pos.Stream, first: item.Pos.Offset, last: item.Pos.Offset}

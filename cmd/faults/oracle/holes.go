@@ -53,7 +53,7 @@ func (c *cover) covers(items []Item, h *hole) bool {
 
 // missing checks that what is missing is missing where gaps stand, with their counts.
 func (c *check) missing() {
-	var holes []hole
+	holes := make([]hole, 0, len(c.items))
 	for _, name := range c.record.sources {
 		holes = append(holes, c.holes(name)...)
 	}
@@ -255,7 +255,7 @@ func (p *puzzle) solve(covers []cover) {
 
 // explain says what does not add up.
 func explain(parts []*part, gaps []int, covers []cover) string {
-	var missing, stand []string
+	missing, stand := make([]string, 0, len(parts)), make([]string, 0, len(gaps))
 	for _, p := range parts {
 		missing = append(missing, fmt.Sprintf("%d to %d of %s (%d confirmed)", p.first, p.last, p.hole.view.name, p.required()))
 	}

@@ -74,71 +74,76 @@ func record(t *testing.T, truth *Truth, script string) *Record {
 	return r
 }
 
+// open is how most scripts begin.
+const open = "connect ready:s.0 "
+
+// judgements are scripts and what the oracle says of them.
+var judgements = []struct {
+	name    string
+	script  string
+	maybe   []int
+	problem string // "" when it is accepted
+}{
+	{"EverythingInOrder", open + "m:1:1-20", nil, ""},
+	{"WhatWasPublishedBeforeReadyNeedNotCome", "connect @5 ready:s.0 m:1:6-20", nil, ""},
+	{"ButMayCome", "connect @5 ready:s.0 m:1:3-20", nil, ""},
+	{"WhatWasPublishedAfterReadyMustCome", "connect @5 ready:s.0 m:1:7-20", nil, "missing without a gap: 6 to 6"},
+	{"TheLastMustCome", open + "m:1:1-19", nil, "missing without a gap: 20 to 20"},
+	{"TheLastNeedNotComeToWhoLeaves", open + "m:1:1-19 end", nil, ""},
+	{"NothingAtAll", "connect", nil, "nothing came"},
+	{"SilentHole", open + "m:1:1-9 m:10:11-20", nil, "missing without a gap: 10 to 10"},
+	{"UnconfirmedMayBeMissing", open + "m:1:1-9 m:10:11-20", []int{10}, ""},
+	{"DuplicateID", open + "m:1:1-10 m:10:10-20", nil, "twice"},
+	{"DuplicateNumber", open + "m:1:1-10 m:11:10-20", nil, "twice"},
+	{"OffsetLeftOut", open + "m:1:1-10 m:12:11-20", nil, "offsets are left out"},
+	{"Invented", open + "m:1:1-21", nil, "never published"},
+	{"OtherStream", open + "m:1:1-10 gap:broker_reconnected:x.11:null", nil, "comes right after"},
+
+	{"NullGap", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:13-20", nil, ""},
+	{"NullGapThatIsNone", open + "m:1:1-9 gap:broker_reconnected:s.10:null m:11:10-20", nil, ""},
+	{"NullGapOneTooEarly", open + "m:1:1-9 @13 gap:broker_reconnected:s.10:null m:11:10-10 m:12:13-20", nil, "missing without a gap: 11 to 12"},
+	{"TwoRunsForOneNull", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:12-15 m:15:17-20", nil, "missing without a gap: 16 to 16"},
+	{"NullGapThatHidesWhatIsPublishedLater", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:14-20", nil, "missing without a gap: 13 to 13"},
+
+	{"Oversized", open + "m:1:1-9 @10 gap:oversized:s.10:1 m:11:11-20", nil, ""},
+	{"ExactGapOneTooFew", open + "m:1:1-9 @12 gap:oversized:s.10:2 m:11:13-20", nil, "does not add up"},
+	{"ExactGapOneTooMany", open + "m:1:1-9 @12 gap:oversized:s.10:4 m:11:13-20", nil, "does not add up"},
+	{"ExactGapWithoutALoss", open + "m:1:1-9 @12 gap:oversized:s.10:1 m:11:10-20", nil, "nothing is missing"},
+	{"ExactGapCountsUnconfirmedOrNot", open + "m:1:1-9 @12 gap:oversized:s.10:2 m:11:13-20", []int{11}, ""},
+	{"ExactGapMovedByOne", open + "m:1:1-9 @13 m:10:13-13 gap:oversized:s.11:3 m:12:14-20", nil, "missing without a gap"},
+
+	{"Evicted", open + "m:1:1-5 @15 gap:evicted:s.12:7 m:13:13-20", nil, ""},
+	{"EvictedOneTooMany", open + "m:1:1-5 @15 gap:evicted:s.12:8 m:13:13-20", nil, "does not add up"},
+	{"EvictedAtItsOwnPlace", open + "m:1:1-5 @15 gap:evicted:s.5:1 m:6:6-20", nil, "gap evicted"},
+	{"EvictedMarkerFollowsItsGap", open + "m:1:1-5 @15 gap:evicted:s.13:7 bound:s.13 m:14:13-20", nil, ""},
+
+	{"Overflow", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:2:s.8 m:14:15-20", nil, ""},
+	{"OverflowOfSeveralRuns", open + "m:1:1-9 m:10:11-14 m:14:16-17 gap:queue_overflow:s.16:2:s.8 m:17:18-20", nil, ""},
+	{"OverflowBeforeItsRange", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:2:s.10 m:14:15-20", nil, "does not add up|without a gap"},
+	{"OverflowOneTooFew", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:1:s.8 m:14:15-20", nil, "does not add up"},
+	{"OverflowOneTooMany", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:3:s.8 m:14:15-20", nil, "does not add up"},
+	{"OverflowWithoutCount", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:null:s.8 m:14:15-20", nil, ""},
+	{"OverflowAfterItsFrame", open + "m:1:1-9 gap:queue_overflow:s.10:2:s.8 m:11:10-11 m:13:14-20", nil, "without a gap"},
+
+	{"BindingLost", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 m:9:10-11 bound:s.11 m:12:12-20", nil, ""},
+	{"BindingLostTwoRuns", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 m:9:10-11 m:11:13-13 bound:s.12 m:13:14-20", nil, "without a gap: 12 to 12"},
+	{"BindingLostButBoundAgain", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 bound:s.9 m:10:7-11 m:15:13-20", nil, "without a gap: 12 to 12"},
+
+	{"Resumed", open + "m:1:1-5 connect:s.5 resumed:s.5 m:6:6-20", nil, ""},
+	{"ResumedOneTooEarly", open + "m:1:1-5 connect:s.5 resumed:s.5 m:5:5-20", nil, "twice"},
+	{"ResumedOneTooLate", open + "m:1:1-5 connect:s.5 resumed:s.5 m:7:7-20", nil, "offsets are left out"},
+	{"ResumedSomewhereElse", open + "m:1:1-5 connect:s.5 resumed:s.4 m:5:6-20", nil, "asked for s.5"},
+	{"NotResumedWithoutAGap", open + "m:1:1-5 connect:s.5 ready:s.5 m:6:6-20", nil, "without a gap"},
+	{"SubscriptionLost", "connect ready:x.0 connect:x.0 @9 ready:x.0 gap:subscription_lost:s.0:null m:1:10-20", nil, ""},
+	{"SubscriptionLostHidesNothingLater", "connect ready:x.0 connect:x.0 @9 ready:x.0 gap:subscription_lost:s.0:null m:1:11-20", nil, "without a gap: 10 to 10"},
+	{"PositionLostWithoutReason", open + "m:1:1-5 gap:subscription_lost:s.5:null m:6:6-20", nil, "no position was lost"},
+	{"Fresh", "connect ready:x.0 @9 fresh connect ready:s.0 m:1:10-20", nil, ""},
+	{"FreshMustDeliverToo", "connect ready:x.0 @9 fresh connect ready:s.0 m:1:11-20", nil, "without a gap: 10 to 10"},
+	{"MessageBeforeReady", "connect m:1:1-20", nil, "the first frame of a connection"},
+}
+
 func TestOracleJudges(t *testing.T) {
-	const open = "connect ready:s.0 "
-	for _, c := range []struct {
-		name    string
-		script  string
-		maybe   []int
-		problem string // "" when it is accepted
-	}{
-		{"EverythingInOrder", open + "m:1:1-20", nil, ""},
-		{"WhatWasPublishedBeforeReadyNeedNotCome", "connect @5 ready:s.0 m:1:6-20", nil, ""},
-		{"ButMayCome", "connect @5 ready:s.0 m:1:3-20", nil, ""},
-		{"WhatWasPublishedAfterReadyMustCome", "connect @5 ready:s.0 m:1:7-20", nil, "missing without a gap: 6 to 6"},
-		{"TheLastMustCome", open + "m:1:1-19", nil, "missing without a gap: 20 to 20"},
-		{"TheLastNeedNotComeToWhoLeaves", open + "m:1:1-19 end", nil, ""},
-		{"NothingAtAll", "connect", nil, "nothing came"},
-		{"SilentHole", open + "m:1:1-9 m:10:11-20", nil, "missing without a gap: 10 to 10"},
-		{"UnconfirmedMayBeMissing", open + "m:1:1-9 m:10:11-20", []int{10}, ""},
-		{"DuplicateID", open + "m:1:1-10 m:10:10-20", nil, "twice"},
-		{"DuplicateNumber", open + "m:1:1-10 m:11:10-20", nil, "twice"},
-		{"OffsetLeftOut", open + "m:1:1-10 m:12:11-20", nil, "offsets are left out"},
-		{"Invented", open + "m:1:1-21", nil, "never published"},
-		{"OtherStream", open + "m:1:1-10 gap:broker_reconnected:x.11:null", nil, "comes right after"},
-
-		{"NullGap", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:13-20", nil, ""},
-		{"NullGapThatIsNone", open + "m:1:1-9 gap:broker_reconnected:s.10:null m:11:10-20", nil, ""},
-		{"NullGapOneTooEarly", open + "m:1:1-9 @13 gap:broker_reconnected:s.10:null m:11:10-10 m:12:13-20", nil, "missing without a gap: 11 to 12"},
-		{"TwoRunsForOneNull", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:12-15 m:15:17-20", nil, "missing without a gap: 16 to 16"},
-		{"NullGapThatHidesWhatIsPublishedLater", open + "m:1:1-9 @12 gap:broker_reconnected:s.10:null m:11:14-20", nil, "missing without a gap: 13 to 13"},
-
-		{"Oversized", open + "m:1:1-9 @10 gap:oversized:s.10:1 m:11:11-20", nil, ""},
-		{"ExactGapOneTooFew", open + "m:1:1-9 @12 gap:oversized:s.10:2 m:11:13-20", nil, "does not add up"},
-		{"ExactGapOneTooMany", open + "m:1:1-9 @12 gap:oversized:s.10:4 m:11:13-20", nil, "does not add up"},
-		{"ExactGapWithoutALoss", open + "m:1:1-9 @12 gap:oversized:s.10:1 m:11:10-20", nil, "nothing is missing"},
-		{"ExactGapCountsUnconfirmedOrNot", open + "m:1:1-9 @12 gap:oversized:s.10:2 m:11:13-20", []int{11}, ""},
-		{"ExactGapMovedByOne", open + "m:1:1-9 @13 m:10:13-13 gap:oversized:s.11:3 m:12:14-20", nil, "missing without a gap"},
-
-		{"Evicted", open + "m:1:1-5 @15 gap:evicted:s.12:7 m:13:13-20", nil, ""},
-		{"EvictedOneTooMany", open + "m:1:1-5 @15 gap:evicted:s.12:8 m:13:13-20", nil, "does not add up"},
-		{"EvictedAtItsOwnPlace", open + "m:1:1-5 @15 gap:evicted:s.5:1 m:6:6-20", nil, "gap evicted"},
-		{"EvictedMarkerFollowsItsGap", open + "m:1:1-5 @15 gap:evicted:s.13:7 bound:s.13 m:14:13-20", nil, ""},
-
-		{"Overflow", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:2:s.8 m:14:15-20", nil, ""},
-		{"OverflowOfSeveralRuns", open + "m:1:1-9 m:10:11-14 m:14:16-17 gap:queue_overflow:s.16:2:s.8 m:17:18-20", nil, ""},
-		{"OverflowBeforeItsRange", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:2:s.10 m:14:15-20", nil, "does not add up|without a gap"},
-		{"OverflowOneTooFew", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:1:s.8 m:14:15-20", nil, "does not add up"},
-		{"OverflowOneTooMany", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:3:s.8 m:14:15-20", nil, "does not add up"},
-		{"OverflowWithoutCount", open + "m:1:1-9 m:10:12-14 gap:queue_overflow:s.13:null:s.8 m:14:15-20", nil, ""},
-		{"OverflowAfterItsFrame", open + "m:1:1-9 gap:queue_overflow:s.10:2:s.8 m:11:10-11 m:13:14-20", nil, "without a gap"},
-
-		{"BindingLost", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 m:9:10-11 bound:s.11 m:12:12-20", nil, ""},
-		{"BindingLostTwoRuns", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 m:9:10-11 m:11:13-13 bound:s.12 m:13:14-20", nil, "without a gap: 12 to 12"},
-		{"BindingLostButBoundAgain", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 bound:s.9 m:10:7-11 m:15:13-20", nil, "without a gap: 12 to 12"},
-
-		{"Resumed", open + "m:1:1-5 connect:s.5 resumed:s.5 m:6:6-20", nil, ""},
-		{"ResumedOneTooEarly", open + "m:1:1-5 connect:s.5 resumed:s.5 m:5:5-20", nil, "twice"},
-		{"ResumedOneTooLate", open + "m:1:1-5 connect:s.5 resumed:s.5 m:7:7-20", nil, "offsets are left out"},
-		{"ResumedSomewhereElse", open + "m:1:1-5 connect:s.5 resumed:s.4 m:5:6-20", nil, "asked for s.5"},
-		{"NotResumedWithoutAGap", open + "m:1:1-5 connect:s.5 ready:s.5 m:6:6-20", nil, "without a gap"},
-		{"SubscriptionLost", "connect ready:x.0 connect:x.0 @9 ready:x.0 gap:subscription_lost:s.0:null m:1:10-20", nil, ""},
-		{"SubscriptionLostHidesNothingLater", "connect ready:x.0 connect:x.0 @9 ready:x.0 gap:subscription_lost:s.0:null m:1:11-20", nil, "without a gap: 10 to 10"},
-		{"PositionLostWithoutReason", open + "m:1:1-5 gap:subscription_lost:s.5:null m:6:6-20", nil, "no position was lost"},
-		{"Fresh", "connect ready:x.0 @9 fresh connect ready:s.0 m:1:10-20", nil, ""},
-		{"FreshMustDeliverToo", "connect ready:x.0 @9 fresh connect ready:s.0 m:1:11-20", nil, "without a gap: 10 to 10"},
-		{"MessageBeforeReady", "connect m:1:1-20", nil, "the first frame of a connection"},
-	} {
+	for _, c := range judgements {
 		t.Run(c.name, func(t *testing.T) {
 			truth := published(20, c.maybe...)
 			wantVerdict(t, truth.Check(record(t, truth, c.script)), c.problem)

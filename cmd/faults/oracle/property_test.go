@@ -14,9 +14,8 @@ type event struct {
 	number int // of a message; 0: a gap
 	reason string
 	missed int64
-	since  int  // of a range: index of the event after which messages are missing
-	lastN  int  // of a gap: the newest message that it stands for
-	maybe  bool // of a message: nobody confirmed it
+	since  int // of a range: index of the event after which messages are missing
+	lastN  int // of a gap: the newest message that it stands for
 }
 
 // story is a log and how one reader reads it.
@@ -235,7 +234,7 @@ var lies = map[string]func(t *rapid.T, s *story) (frames []frame, ok bool){
 		if !ok {
 			return nil, false
 		}
-		s.log[i].lastN -= 1
+		s.log[i].lastN--
 		s.log[i].number = 0
 		frames := s.read(t, false)
 		for k := range frames {

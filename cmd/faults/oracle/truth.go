@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -110,7 +111,7 @@ type view struct {
 func (s *Source) view() *view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := &view{Source: s, began: s.began[:len(s.began):len(s.began)], sum: make([]int, len(s.began)+1)}
+	v := &view{Source: s, began: slices.Clip(s.began), sum: make([]int, len(s.began)+1)}
 	for i, taken := range s.taken {
 		v.sum[i+1] = v.sum[i]
 		if taken {

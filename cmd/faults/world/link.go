@@ -120,7 +120,7 @@ func (l *Link) accept() {
 
 // serve is the life of one connection.
 func (l *Link) serve(client *net.TCPConn) {
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // it is over
 	l.mu.Lock()
 	target, weather := l.target, l.weather
 	l.mu.Unlock()
@@ -128,12 +128,12 @@ func (l *Link) serve(client *net.TCPConn) {
 		_ = client.SetLinger(0)
 		return
 	}
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", target) //nolint:noctx // bounded, and on loopback
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", target)
 	if err != nil {
 		return
 	}
 	server := conn.(*net.TCPConn) //nolint:forcetypeassert // it dialled TCP
-	defer server.Close()
+	defer server.Close()          //nolint:errcheck // it is over
 	p := &pair{link: l, client: client, server: server, done: make(chan struct{})}
 	if !l.admit(p) {
 		return

@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -15,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // echo returns the address of a server that sends everything back.
 func echo(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback: it cannot block
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func echo(t *testing.T) string {
 
 func dial(t *testing.T, link *Link) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", link.Addr())
+	conn, err := net.Dial("tcp", link.Addr()) //nolint:noctx // loopback: it cannot block
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +69,7 @@ func trip(conn net.Conn, data []byte, within time.Duration) error {
 	back := make([]byte, len(data))
 	if _, err := io.ReadFull(conn, back); err != nil {
 		_ = conn.Close() // ends the write
-		<-errs
-		return err
+		return errors.Join(err, <-errs)
 	}
 	if !bytes.Equal(back, data) {
 		return io.ErrUnexpectedEOF
@@ -89,7 +89,6 @@ func TestLinkHandsOnEveryByteInOrderInAnyWeather(t *testing.T) {
 		"TornToo": {Torn: true, Latency: time.Millisecond, Rate: 1_000_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			link := newLink(t)
 			link.Set(w)
 			conn := dial(t, link)
@@ -130,23 +129,21 @@ func TestSwallowedConnectionStaysOpenUntilTheWeatherChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 1)
-	var timeout net.Error
-	if _, err := conn.Read(buf); err == nil || !asTimeout(err, &timeout) {
+	if _, err := conn.Read(buf); !isTimeout(err) {
 		t.Fatalf("want silence, got %v", err)
 	}
 	link.Set(Weather{})
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := conn.Read(buf); err == nil || asTimeout(err, &timeout) {
+	if n, err := conn.Read(buf); err == nil || isTimeout(err) {
 		t.Fatalf("want the end, got %d bytes, %v", n, err)
 	}
 }
 
-func asTimeout(err error, into *net.Error) bool {
-	e, ok := err.(net.Error)
-	*into = e
-	return ok && e.Timeout()
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }
 
 func TestNetworkThatIsDownTakesNobody(t *testing.T) {
@@ -175,8 +172,7 @@ func TestResetsStrikeAShareOfTheConnections(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	var timeout net.Error
-	if _, err := conn.Read(make([]byte, 1)); err == nil || asTimeout(err, &timeout) {
+	if _, err := conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Errorf("want a reset, got %v", err)
 	}
 }
