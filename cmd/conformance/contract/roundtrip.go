@@ -42,26 +42,19 @@ func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols || r.Method == http.MethodHead:
 	case kind == "text/event-stream" && resp.StatusCode == http.StatusOK:
-		resp.Body = &watchedStream{ReadCloser: resp.Body, stream: c2s(t)}
+		resp.Body = &watchedStream{ReadCloser: resp.Body, stream: t.contract.NewEventStream(t.report)}
 	default:
 		answer, err = io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		resp.Body = io.NopCloser(bytes.NewReader(answer))
 		if err != nil {
-			return resp, nil // whoever reads the body gets what there is
+			return nil, err
 		}
-		if answer == nil {
-			answer = []byte{}
-		}
+		resp.Body = io.NopCloser(bytes.NewReader(answer))
 	}
 	for _, fault := range t.contract.Exchange(r, sent, resp, answer) {
 		t.report(fault)
 	}
 	return resp, nil
-}
-
-func c2s(t *roundTripper) *EventStream {
-	return t.contract.NewEventStream(func(fault string) { t.report(fault) })
 }
 
 // watchedStream shows what is read to an EventStream.

@@ -119,3 +119,13 @@ func (t Tables) DefaultOf(flag string) float64 {
 	}
 	panic("contract: x-defaults has no --" + flag)
 }
+
+// UnitOf returns the unit of a flag, named without dashes, or "".
+func (t Tables) UnitOf(flag string) string {
+	for _, d := range t.Defaults {
+		if d.Flag == "--"+flag {
+			return d.Unit
+		}
+	}
+	return ""
+}

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -18,7 +17,7 @@ type amqpSource struct {
 	out  *amqp.Channel
 }
 
-func dialAMQP(_ context.Context, url string) (*amqpSource, error) {
+func dialAMQP(url string) (*amqpSource, error) {
 	conn, err := amqp.DialConfig(url, amqp.Config{
 		Dial: amqp.DefaultDial(10 * time.Second), Properties: amqp.Table{"connection_name": "warren conformance suite"},
 	})

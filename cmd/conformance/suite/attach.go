@@ -28,9 +28,12 @@ func attachReady(t *T) {
 		stream *Stream
 		owned  bool
 	}{
-		{s.SSE(), true}, {s.WS(), true},
-		{t.SSE("/v1/sse"+shared, nil), false}, {t.WS("/v1/ws"+shared, nil), false},
-		{t.SSE("/v1/sse"+shared+"&share=false", nil), true}, {t.WS("/v1/ws"+shared+"&share=false", nil), true},
+		{s.SSE(), true},
+		{s.WS(), true},
+		{t.SSE("/v1/sse"+shared, nil), false},
+		{t.WS("/v1/ws"+shared, nil), false},
+		{t.SSE("/v1/sse"+shared+"&share=false", nil), true},
+		{t.WS("/v1/ws"+shared+"&share=false", nil), true},
 	} {
 		f := c.stream.Next()
 		t.Is("P-32", f.Type() == "ready", "%s: %s", c.stream.name, f)

@@ -158,7 +158,7 @@ func bindingsRemove(t *T) {
 func bindingsTooMany(t *T) {
 	x := t.Exchange("topic")
 	most := int(t.Bound("max-bindings"))
-	var all []binding
+	all := make([]binding, 0, most)
 	for i := range most {
 		all = append(all, on(x, fmt.Sprint("k", i))...)
 	}

@@ -98,8 +98,9 @@ func createTooMuch(t *T) {
 	}
 	s := t.Create(on(x, long[:255]))
 	t.Is("P-11", len(list(s.First, "bindings")) == 1, "a key of 255 bytes is taken, one of 256 refused")
-	var many []binding
-	for i := range int(t.Bound("max-bindings")) + 1 {
+	most := int(t.Bound("max-bindings"))
+	many := make([]binding, 0, most+1)
+	for i := range most + 1 {
 		many = append(many, on(x, "k."+text(i))...)
 	}
 	r := t.TryCreate(object{"bindings": many})

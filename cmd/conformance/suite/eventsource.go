@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,7 +51,7 @@ func eventSourceEnd(t *T) {
 	bye := byID.Expect("bye")
 	own.Expect("bye")
 	retry, _ := bye.Event.Line("retry")
-	t.Is("P-143", retry == text(bye.object["retry_ms"]) && byID.End() == io.EOF, "retry: %s, retry_ms %s", retry, text(bye.object["retry_ms"]))
+	t.Is("P-143", retry == text(bye.object["retry_ms"]) && errors.Is(byID.End(), io.EOF), "retry: %s, retry_ms %s", retry, text(bye.object["retry_ms"]))
 	r := t.Get(s.Path+"/sse", "Accept", "text/event-stream", "Last-Event-ID", byID.Last())
 	back := t.SSE("/v1/sse"+q, after(ready.ID()))
 	again, gap := back.Ready(), back.Next()

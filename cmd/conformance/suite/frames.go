@@ -2,6 +2,7 @@ package suite
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,7 +49,7 @@ func framesLines(t *T) {
 	all := seen["ready"] && seen["gap"] && seen["message"] && seen["bindings"] && seen["paused"] && seen["resumed"]
 	t.Is("P-76", all, "as asyncapi.yaml describes them: %s", strings.Join(kinds, ", "))
 	err := sse.End()
-	t.Is("P-84", err == io.EOF && len(sse.Rest()) == 0, "after bye: %v", err)
+	t.Is("P-84", errors.Is(err, io.EOF) && len(sse.Rest()) == 0, "after bye: %v", err)
 	for f := ws.Next(); f.Type() != "bye"; f = ws.Next() {
 		t.Is("P-80", json.Valid(f.Raw), "one text message per frame")
 	}

@@ -24,11 +24,24 @@ func headersAll(t *T) {
 		"Cache-Control: %s; X-Accel-Buffering: %s; Content-Encoding: %q", h.Get("Cache-Control"), h.Get("X-Accel-Buffering"), h.Get("Content-Encoding"))
 	all := map[string]http.Header{"SSE": h}
 	for _, c := range []Call{
-		{Method: "GET", Path: s.Path}, {Method: "HEAD", Path: s.Path}, {Method: "OPTIONS", Path: s.Path}, {Method: "GET", Path: "/v1/exchanges"},
-		{Method: "GET", Path: "/v1/subscriptions"}, {Method: "GET", Path: "/v1/nothing"}, {Method: "PUT", Path: s.Path}, {Method: "GET", Path: s.Path + "/ws"},
-		{Method: "GET", Path: s.Path, Header: header("Origin", "https://evil.example")}, {Method: "GET", Path: s.Path, Host: "rebound.example"},
-		{Method: "GET", Path: "/"}, {Method: "GET", Path: "/warren.js"}, {Method: "GET", Path: "/openapi.yaml"}, {Method: "GET", Path: "/livez"}, {Method: "GET", Path: "/readyz"},
-		{Method: "GET", Path: "/nothing"}, {Method: "POST", Path: "/v1/subscriptions", Body: "{"}, {Method: "DELETE", Path: s.Path},
+		{Method: "GET", Path: s.Path},
+		{Method: "HEAD", Path: s.Path},
+		{Method: "OPTIONS", Path: s.Path},
+		{Method: "GET", Path: "/v1/exchanges"},
+		{Method: "GET", Path: "/v1/subscriptions"},
+		{Method: "GET", Path: "/v1/nothing"},
+		{Method: "PUT", Path: s.Path},
+		{Method: "GET", Path: s.Path + "/ws"},
+		{Method: "GET", Path: s.Path, Header: header("Origin", "https://evil.example")},
+		{Method: "GET", Path: s.Path, Host: "rebound.example"},
+		{Method: "GET", Path: "/"},
+		{Method: "GET", Path: "/warren.js"},
+		{Method: "GET", Path: "/openapi.yaml"},
+		{Method: "GET", Path: "/livez"},
+		{Method: "GET", Path: "/readyz"},
+		{Method: "GET", Path: "/nothing"},
+		{Method: "POST", Path: "/v1/subscriptions", Body: "{"},
+		{Method: "DELETE", Path: s.Path},
 	} {
 		r := t.Do(c)
 		name := c.Method + " " + strings.Replace(c.Path, s.ID, "{id}", 1)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,13 +34,13 @@ func (r *Reply) Refused(status int, code, field string) bool {
 // String is what to say was seen.
 func (r *Reply) String() string {
 	if code := r.Code(); code != "" {
-		out := statusText(r.Status) + " " + code
+		out := []string{statusText(r.Status), code}
 		for _, name := range []string{"field", "binding", "limit"} {
 			if v, ok := r.Body[name]; ok {
-				out += " " + name + " " + text(v)
+				out = append(out, name, text(v))
 			}
 		}
-		return out
+		return strings.Join(out, " ")
 	}
 	return statusText(r.Status)
 }
@@ -56,8 +57,8 @@ type Call struct {
 // header makes a header of name, value pairs.
 func header(pairs ...string) http.Header {
 	h := http.Header{}
-	for i := 0; i < len(pairs); i += 2 {
-		h.Add(pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		h.Add(pair[0], pair[1])
 	}
 	return h
 }
@@ -146,8 +147,8 @@ func (t *T) Post(path string, body any) *Reply {
 // query makes a query string of name, value pairs.
 func query(pairs ...string) string {
 	q := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		q.Add(pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		q.Add(pair[0], pair[1])
 	}
 	return "?" + q.Encode()
 }
@@ -193,8 +194,8 @@ func at(o object, path ...string) any {
 
 // list returns the array of objects at a name.
 func list(o object, name string) []object {
-	var out []object
 	items, _ := o[name].([]any)
+	out := make([]object, 0, len(items))
 	for _, item := range items {
 		o, _ := item.(object)
 		out = append(out, o)

@@ -53,11 +53,15 @@ func manageUnknown(t *T) {
 	tried := 0
 	for _, base := range []string{"/v1/subscriptions/" + strings.Repeat("0", 22), gone.Path} {
 		for _, c := range []Call{
-			{Method: http.MethodGet}, {Method: http.MethodPatch, Body: object{"linger_seconds": 5}}, {Method: http.MethodDelete},
+			{Method: http.MethodGet},
+			{Method: http.MethodPatch, Body: object{"linger_seconds": 5}},
+			{Method: http.MethodDelete},
 			{Method: http.MethodPost, Path: "/bindings", Body: object{"bindings": on("x", "#")}},
 			{Method: http.MethodPut, Path: "/bindings", Body: object{"bindings": on()}},
 			{Method: http.MethodDelete, Path: "/bindings/abc"},
-			{Method: http.MethodPost, Path: "/pause"}, {Method: http.MethodPost, Path: "/resume"}, {Method: http.MethodGet, Path: "/sse"},
+			{Method: http.MethodPost, Path: "/pause"},
+			{Method: http.MethodPost, Path: "/resume"},
+			{Method: http.MethodGet, Path: "/sse"},
 		} {
 			c.Path = base + c.Path
 			r := t.Do(c)
@@ -181,8 +185,9 @@ func manageExchanges(t *T) {
 	x := t.Exchange("topic")
 	t.Create(on(x, "#"))
 	r := t.Get("/v1/exchanges")
-	var all []string
-	for _, e := range list(r.Body, "exchanges") {
+	exchanges := list(r.Body, "exchanges")
+	all := make([]string, 0, len(exchanges))
+	for _, e := range exchanges {
 		all = append(all, str(e, "name"))
 	}
 	t.Is("P-31", r.Status == http.StatusOK && slices.Contains(all, x) && !slices.Contains(all, ""), "%s, %d exchanges, the bound one among them", r, len(all))

@@ -21,8 +21,12 @@ func originsForeign(t *T) {
 	tried := 0
 	for _, origin := range foreign {
 		for _, c := range []Call{
-			{Method: "GET", Path: s.Path}, {Method: "GET", Path: s.Path + "/sse"}, {Method: "DELETE", Path: s.Path},
-			{Method: "POST", Path: "/v1/subscriptions", Body: `{}`}, {Method: "OPTIONS", Path: s.Path}, {Method: "GET", Path: "/openapi.yaml"},
+			{Method: "GET", Path: s.Path},
+			{Method: "GET", Path: s.Path + "/sse"},
+			{Method: "DELETE", Path: s.Path},
+			{Method: "POST", Path: "/v1/subscriptions", Body: `{}`},
+			{Method: "OPTIONS", Path: s.Path},
+			{Method: "GET", Path: "/openapi.yaml"},
 			{Method: "OPTIONS", Path: "/v1/subscriptions", Header: header("Access-Control-Request-Method", "POST")},
 		} {
 			if c.Header == nil {

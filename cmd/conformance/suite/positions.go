@@ -159,8 +159,8 @@ func positionsIDs(t *T) {
 	ws.Ask(object{"type": "resume"})
 	ws.Ask(object{"type": "ping"})
 	t.Publish(x, "a", "m3")
-	var offsets []string
-	for range 4 {
+	offsets := make([]string, 0, 4)
+	for range cap(offsets) {
 		f := ws.Next()
 		for f.ID() == "" {
 			f = ws.Next()

@@ -24,8 +24,10 @@ func requestsAll(t *T) {
 		want    string
 	}{
 		{object{"type": "ping"}, "pong"},
-		{object{"type": "pause"}, "ok"}, {object{"type": "resume"}, "ok"},
-		{object{"type": "bind", "bindings": on(x, "b")}, "ok"}, {object{"type": "unbind", "bindings": on(x, "b")}, "ok"},
+		{object{"type": "pause"}, "ok"},
+		{object{"type": "resume"}, "ok"},
+		{object{"type": "bind", "bindings": on(x, "b")}, "ok"},
+		{object{"type": "unbind", "bindings": on(x, "b")}, "ok"},
 		{object{"type": "auth", "token": "t"}, "error"},
 	} {
 		c.request["ref"] = "r" + text(i)

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -33,11 +32,11 @@ type Message struct {
 // publishable is how many bytes of body a request to publish can hold, whatever their encoding.
 const publishable = 46 << 10
 
-func openSource(ctx context.Context, w *World, amqpURL string) (Source, error) {
+func openSource(amqpURL string) (Source, error) {
 	if amqpURL == "" {
 		return restSource{}, nil
 	}
-	return dialAMQP(ctx, amqpURL)
+	return dialAMQP(amqpURL)
 }
 
 // restSource publishes through the gateway itself, which has exchanges of its own with memory://.

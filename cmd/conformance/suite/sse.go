@@ -51,7 +51,7 @@ func (t *T) sseNow(transport http.RoundTripper, path string, h http.Header) *Str
 	ctx, cancel := context.WithCancel(t.ctx)
 	s := t.newStream(path)
 	s.hang = cancel
-	resp, err := t.client(transport).Do(req.WithContext(ctx))
+	resp, err := t.client(transport).Do(req.WithContext(ctx)) //nolint:bodyclose // who reads the stream closes it
 	if err != nil {
 		close(s.ended)
 		t.Fatalf("GET %s: %v", path, err)
@@ -65,7 +65,7 @@ func (t *T) sseNow(transport http.RoundTripper, path string, h http.Header) *Str
 		return s
 	}
 	go func() { // ends with the response, which Hang ends
-		defer resp.Body.Close() //nolint:errcheck // it was read
+		defer resp.Body.Close()
 		s.end(s.readEvents(resp.Body))
 	}()
 	return s

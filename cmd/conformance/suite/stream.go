@@ -30,7 +30,7 @@ func (f *Frame) ID() string { return str(f.object, "id") }
 // Body returns the payload of a message if it is a string.
 func (f *Frame) Body() string { return str(f.object, "payload") }
 
-// Is tells whether the frame is a gap of the reason.
+// IsGap tells whether the frame is a gap of the reason.
 func (f *Frame) IsGap(reason string) bool {
 	return f.Type() == "gap" && str(f.object, "reason") == reason
 }
@@ -208,7 +208,7 @@ func (s *Stream) Ready() *Frame {
 
 // Bodies returns the payloads of the next n messages, which nothing may come between.
 func (s *Stream) Bodies(n int) string {
-	var out []string
+	out := make([]string, 0, n)
 	for range n {
 		out = append(out, s.Expect("message").Body())
 	}

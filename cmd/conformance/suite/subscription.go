@@ -2,6 +2,7 @@ package suite
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -15,8 +16,8 @@ type binding struct {
 // on makes bindings of exchange, key pairs.
 func on(pairs ...string) []binding {
 	out := []binding{}
-	for i := 0; i < len(pairs); i += 2 {
-		out = append(out, binding{Exchange: pairs[i], RoutingKey: pairs[i+1]})
+	for pair := range slices.Chunk(pairs, 2) {
+		out = append(out, binding{Exchange: pair[0], RoutingKey: pair[1]})
 	}
 	return out
 }
@@ -32,8 +33,8 @@ type Subscription struct {
 // Create makes a subscription; members are name, value pairs beside the bindings. It is deleted with the check.
 func (t *T) Create(bindings []binding, members ...any) *Subscription {
 	body := object{"bindings": bindings}
-	for i := 0; i < len(members); i += 2 {
-		body[members[i].(string)] = members[i+1]
+	for pair := range slices.Chunk(members, 2) {
+		body[pair[0].(string)] = pair[1]
 	}
 	r := t.TryCreate(body)
 	if r.Status != http.StatusCreated {
@@ -60,11 +61,11 @@ func (t *T) subscription(r *Reply) *Subscription {
 
 // deleteLater deletes a subscription when the check has ended. Checks end by their own time limit, so a client of its own does it.
 func (t *T) deleteLater(path string) {
-	t.Cleanup(func() { t.World.delete(path) })
+	t.Cleanup(func() { t.delete(path) })
 }
 
 // Get reads the subscription.
-func (s *Subscription) Get() object {
+func (s *Subscription) Get() map[string]any {
 	r := s.t.Get(s.Path)
 	if r.Status != http.StatusOK {
 		s.t.Fatalf("GET subscription: %s", r)
@@ -73,7 +74,7 @@ func (s *Subscription) Get() object {
 }
 
 // Bind adds bindings, or ends the check.
-func (s *Subscription) Bind(bindings ...binding) object {
+func (s *Subscription) Bind(bindings ...binding) map[string]any {
 	r := s.t.Post(s.Path+"/bindings", object{"bindings": bindings})
 	if r.Status != http.StatusOK {
 		s.t.Fatalf("binding: %s %s", r, r.Raw)
@@ -82,7 +83,7 @@ func (s *Subscription) Bind(bindings ...binding) object {
 }
 
 // Post posts to a path below the subscription, or ends the check.
-func (s *Subscription) Post(below string) object {
+func (s *Subscription) Post(below string) map[string]any {
 	r := s.t.Post(s.Path+below, nil)
 	if r.Status != http.StatusOK {
 		s.t.Fatalf("POST %s: %s %s", below, r, r.Raw)
@@ -102,7 +103,7 @@ func (s *Subscription) WS(pairs ...string) *Stream {
 
 // keys returns "exchange key" of each binding, and its state if it is not bound.
 func keys(bindings []object) string {
-	var out []string
+	out := make([]string, 0, len(bindings))
 	for _, b := range bindings {
 		s := str(b, "exchange") + " " + str(b, "routing_key")
 		if state := str(b, "state"); state != "bound" {

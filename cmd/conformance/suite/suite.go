@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,12 +106,12 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := newWorld(ctx, o, base, spec, board)
+	w := newWorld(o, base, spec, board)
 	defer w.close()
 	if err := w.meet(ctx); err != nil {
 		return nil, err
 	}
-	if w.source, err = openSource(ctx, w, o.AMQPURL); err != nil {
+	if w.source, err = openSource(o.AMQPURL); err != nil {
 		return nil, err
 	}
 	w.run(ctx, w.choose(o.Only))
@@ -131,14 +132,7 @@ func (w *World) choose(only []string) []Check {
 }
 
 func names(of, only []string) bool {
-	for _, a := range of {
-		for _, b := range only {
-			if a == b {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(of, func(id string) bool { return slices.Contains(only, id) })
 }
 
 // why says why checks with these needs do not fit, or "".

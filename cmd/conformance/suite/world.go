@@ -34,7 +34,7 @@ type World struct {
 // polite is the part of the gateway's rates and caps that the suite uses, so that whoever else is there is not refused.
 const polite = 0.8
 
-func newWorld(_ context.Context, o Options, base *url.URL, spec *contract.Contract, b *board) *World {
+func newWorld(o Options, base *url.URL, spec *contract.Contract, b *board) *World {
 	if o.Parallel == 0 {
 		o.Parallel = 12
 	}

@@ -27,7 +27,7 @@ func (t *T) dial(path string, o *websocket.DialOptions) *Stream {
 		t.Fatalf("GET %s: %v", path, err)
 	}
 	o.HTTPClient = t.client(t.transport)
-	conn, resp, err := websocket.Dial(t.ctx, t.URL(path), o)
+	conn, resp, err := websocket.Dial(t.ctx, t.URL(path), o) //nolint:bodyclose // the library says that nobody needs to
 	if resp != nil {
 		s.Status, s.Header = resp.StatusCode, resp.Header
 	}
@@ -72,8 +72,7 @@ func (s *Stream) readMessages(ctx context.Context) error {
 // Closed waits for the end and returns code and reason of the close frame, or -1 and what came instead.
 func (s *Stream) Closed() (code int, reason string) {
 	err := s.End()
-	var closed websocket.CloseError
-	if errors.As(err, &closed) {
+	if closed, ok := errors.AsType[websocket.CloseError](err); ok {
 		return int(closed.Code), closed.Reason
 	}
 	return -1, err.Error()

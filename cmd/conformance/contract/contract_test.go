@@ -1,0 +1,186 @@
+package contract_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/warren-gateway/warren"
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
+)
+
+const (
+	streamID = "kG7rTq0WmZ3xV9aLb"
+	message  = `{"type":"message","id":"` + streamID + `.1","exchange":"x","routing_key":"k","properties":{},"payload":"p","payload_encoding":"string"}`
+	ready    = `{"type":"ready","id":"` + streamID + `.0","stream":"` + streamID + `","bindings":[],"resumed":false}`
+	bye      = `{"type":"bye","code":4410,"reason":"subscription_deleted","reconnect":false,"retry_ms":2000}`
+)
+
+func TestFramesThatAreNotDescribedAreFaults(t *testing.T) {
+	c := load(t)
+	for frame, fault := range map[string]string{
+		message: "", ready: "", bye: "",
+		strings.Replace(message, `"payload":`, `"body":`, 1):             "payload",
+		strings.Replace(message, `"type"`, `"extra":1,"type"`, 1):        "extra",
+		strings.Replace(message, `"k"`, `1`, 1):                          "routing_key",
+		strings.Replace(message, `string"}`, `text"}`, 1):                "payload_encoding",
+		strings.Replace(bye, "4410", "4411", 1):                          "code",
+		strings.Replace(ready, streamID+".0", "no id", 1):                "id",
+		`{"type":"gap","id":"a.1","missed":3,"reason":"queue_lost"}`:     "missed",
+		`{"type":"gap","id":"a.1","missed":2,"reason":"queue_overflow"}`: "oneOf",
+		`{"type":"hello"}`: "no type that is described",
+		`nonsense`:         "no JSON",
+		`{"type":"pong"}`:  "not described for sse",
+		`{"type":"ping","time":"yesterday","newest":null}`: "time",
+	} {
+		err := c.Frame(contract.SSE, []byte(frame))
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%s: %v, want a fault about %q", frame, err, fault)
+		}
+	}
+}
+
+func TestRequestsThatAreNotDescribedAreFaults(t *testing.T) {
+	c := load(t)
+	for request, good := range map[string]bool{
+		`{"type":"ping","ref":"1"}`: true, `{"type":"bind","bindings":[{"exchange":"x","routing_key":"#"}]}`: true,
+		`{"type":"ping","ref":1}`: false, `{"type":"bind"}`: false, `{"type":"subscribe"}`: false, `[]`: false, `{"type":"bind","bindings":[{"exchange":"x"}]}`: false,
+	} {
+		if err := c.Request([]byte(request)); (err == nil) != good {
+			t.Errorf("%s: %v", request, err)
+		}
+	}
+}
+
+func TestFramesOutOfOrderAreFaults(t *testing.T) {
+	next := func(offset string) string { return strings.Replace(message, ".1", "."+offset, 1) }
+	paused, resumed := `{"type":"paused","scope":"attachment"}`, `{"type":"resumed","scope":"attachment"}`
+	marker := `{"type":"bindings","id":"` + streamID + `.9","bindings":[]}`
+	evicted := `{"type":"gap","id":"` + streamID + `.9","missed":8,"reason":"evicted"}`
+	for _, c := range []struct {
+		name   string
+		frames []string
+		faults int
+	}{
+		{"in order", []string{ready, next("1"), next("2"), paused, resumed, next("3"), bye}, 0},
+		{"an id that skips", []string{ready, next("1"), next("3")}, 1},
+		{"an id that repeats", []string{ready, next("1"), next("1")}, 1},
+		{"no ready", []string{next("1")}, 1},
+		{"two ready", []string{ready, ready}, 1},
+		{"after bye", []string{ready, bye, paused}, 1},
+		{"a message while paused", []string{ready, paused, next("1")}, 1},
+		{"resumed without paused", []string{ready, resumed}, 1},
+		{"a gap of the reader", []string{ready, evicted, next("10")}, 0},
+		{"a gap, and the marker that was evicted", []string{ready, evicted, marker, next("10")}, 0},
+		{"a marker that was evicted, alone", []string{ready, marker, next("10")}, 0},
+		{"a gap whose id is one too high", []string{ready, strings.Replace(evicted, ".9", ".10", 1), next("10")}, 1},
+	} {
+		s := load(t).NewStream(contract.WS)
+		var faults []string
+		for _, frame := range c.frames {
+			faults = append(faults, s.Frame([]byte(frame))...)
+		}
+		if len(faults) != c.faults {
+			t.Errorf("%s: %d faults, want %d: %v", c.name, len(faults), c.faults, faults)
+		}
+	}
+}
+
+func TestLinesOfEventStreamsAreHeldToTheirFrames(t *testing.T) {
+	opening := "retry: 1000\n\n"
+	first := "event: ready\nid: " + streamID + ".0\ndata: " + ready + "\n\n"
+	for name, c := range map[string]struct {
+		text   string
+		faults int
+	}{
+		"as it should be":    {opening + first + "id: " + streamID + ".1\ndata: " + message + "\n\nevent: bye\nretry: 2000\ndata: " + bye + "\n\n", 0},
+		"a refusal":          {"event: bye\nretry: 2000\ndata: " + bye + "\n\n", 0},
+		"no retry at first":  {first, 1},
+		"ready without id:":  {opening + "event: ready\ndata: " + ready + "\n\n", 1},
+		"ready without name": {opening + "id: " + streamID + ".0\ndata: " + ready + "\n\n", 1},
+		"message with name":  {opening + first + "event: message\nid: " + streamID + ".1\ndata: " + message + "\n\n", 1},
+		"bye without retry:": {opening + first + "event: bye\ndata: " + bye + "\n\n", 1},
+		"another retry:":     {opening + first + "event: bye\nretry: 1\ndata: " + bye + "\n\n", 1},
+		"two data lines":     {opening + first + "id: " + streamID + ".1\ndata: {}\ndata: " + message + "\n\n", 1},
+		"a comment":          {opening + first + ": hello\n\n", 2}, // no field, and an event without data
+	} {
+		var faults []string
+		s := load(t).NewEventStream(func(fault string) { faults = append(faults, fault) })
+		for i := range c.text { // byte by byte: lines may come in pieces
+			s.Write([]byte(c.text[i : i+1]))
+		}
+		if len(faults) != c.faults {
+			t.Errorf("%s: %d faults, want %d: %v", name, len(faults), c.faults, faults)
+		}
+	}
+}
+
+// answer is a round tripper with one answer.
+type answer func(*http.Request) *http.Response
+
+func (a answer) RoundTrip(r *http.Request) (*http.Response, error) { return a(r), nil }
+
+func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
+	c := load(t)
+	headers := map[string]string{
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+		"Cross-Origin-Opener-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store",
+		"Vary": "Origin", "Content-Type": "application/json",
+	}
+	const body = `{"exchanges":[{"name":"x","type":"topic"}]}`
+	for name, tc := range map[string]struct {
+		method, path, sent string
+		status             int
+		header             [2]string
+		body               string
+		good               bool
+	}{
+		"as described":                            {method: "GET", path: "/v1/exchanges", status: 200, body: body, good: true},
+		"another status":                          {method: "GET", path: "/v1/exchanges", status: 202, body: body},
+		"another header":                          {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"X-Extra", "1"}, body: body},
+		"a header is missing":                     {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, body: body},
+		"another header value":                    {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", "max-age=1"}, body: body},
+		"another content type":                    {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body},
+		"another member":                          {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`},
+		"no JSON":                                 {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
+		"an unknown path":                         {method: "GET", path: "/v1/nothing", status: 200, body: body},
+		"an unknown method":                       {method: "POST", path: "/v1/exchanges", status: 200, body: body},
+		"a request that should have been refused": {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}},
+		"a request that was taken":                {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}, good: true},
+	} {
+		var faults []string
+		client := c.RoundTripper(answer(func(r *http.Request) *http.Response {
+			h := http.Header{}
+			for k, v := range headers {
+				h.Set(k, v)
+			}
+			if tc.header[0] != "" {
+				if h.Set(tc.header[0], tc.header[1]); tc.header[1] == "" {
+					h.Del(tc.header[0])
+				}
+			}
+			return &http.Response{StatusCode: tc.status, Header: h, Request: r, Body: io.NopCloser(strings.NewReader(tc.body))}
+		}), func(fault string) { faults = append(faults, fault) })
+		req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://127.0.0.1:8080"+tc.path, strings.NewReader(tc.sent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if (len(faults) == 0) != tc.good {
+			t.Errorf("%s: faults %v", name, faults)
+		}
+	}
+}
+
+func TestSpecificationsWhoseTablesDifferAreRefused(t *testing.T) {
+	other := strings.Replace(string(warren.OpenAPI), "{flag: --prefetch, default: 128", "{flag: --prefetch, default: 129", 1)
+	if _, err := contract.New([]byte(other), warren.AsyncAPI); err == nil || !strings.Contains(err.Error(), "x-defaults") {
+		t.Errorf("got %v", err)
+	}
+}
