@@ -72,15 +72,16 @@ func (a *API) rebind(ctx context.Context, c caller, sub *broker.Subscription, bi
 	if err := a.mayBind(c, bindings.list); err != nil {
 		return bindings.locate(err)
 	}
-	// Before, so that no guest reads a message it may not; and after, for one
-	// that attached meanwhile.
-	a.guests.expel(a, sub, bindings.list)
+	// Meanwhile no guest reads a message it may not, and none is expelled for a
+	// change that fails.
+	release := a.guests.hold(a, sub, bindings.list)
+	defer release()
 	ctx, cancel := a.brokerContext(ctx)
 	defer cancel()
 	if err := do(ctx, bindings.list); err != nil {
 		return bindings.locate(err)
 	}
-	a.guests.expel(a, sub, bindings.list)
+	a.guests.expel(a, sub, bindings.list) // also those that attached meanwhile
 	return nil
 }
 

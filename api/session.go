@@ -237,12 +237,28 @@ func (g *guests) remove(s *session) {
 
 // expel ends the streams whose token does not grant the bindings.
 func (g *guests) expel(a *API, sub *broker.Subscription, bindings []broker.Binding) {
+	for _, s := range g.without(a, sub, bindings) {
+		s.attachment.End(broker.EndForbidden)
+	}
+}
+
+// hold keeps events from the streams that expel would end, until release.
+func (g *guests) hold(a *API, sub *broker.Subscription, bindings []broker.Binding) (release func()) {
+	held := g.without(a, sub, bindings)
+	for _, s := range held {
+		s.attachment.Hold()
+	}
+	return func() {
+		for _, s := range held {
+			s.attachment.Release()
+		}
+	}
+}
+
+// without returns the streams of the subscription whose token does not grant the bindings.
+func (g *guests) without(a *API, sub *broker.Subscription, bindings []broker.Binding) []*session {
 	g.mu.Lock()
 	sessions := slices.Collect(maps.Keys(g.bySub[sub]))
 	g.mu.Unlock()
-	for _, s := range sessions {
-		if a.mayListen(s.current(), bindings) != nil {
-			s.attachment.End(broker.EndForbidden)
-		}
-	}
+	return slices.DeleteFunc(sessions, func(s *session) bool { return a.mayListen(s.current(), bindings) == nil })
 }

@@ -292,3 +292,28 @@ func TestBadTokensCountAgainstTheAddress(t *testing.T) {
 }
 
 var _ api.Verifier = (*identity.Verifier)(nil)
+
+func TestChangeThatFailsExpelsNoGuest(t *testing.T) {
+	i := newIssuer(t)
+	g := newGateway(t, i.use)
+	g.declare("orders", "topic")
+	alice := bearer(i.token("alice", time.Hour, "*=#"))
+	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"a"}]}`, alice...)
+	guest := g.stream(sub.Links["sse"], bearer(i.token("bob", time.Hour, "orders=a"))...)
+	guest.expect("ready")
+	answer := g.do("POST", sub.Links["self"]+"/bindings", `{"bindings":[{"exchange":"nowhere","routing_key":"us"}]}`, alice...)
+	if p := answer.problem(t); p.Code != "exchange_not_found" {
+		t.Errorf("got %+v", p)
+	}
+	g.publish("1")
+	guest.expect("message")
+}
+
+func TestOwnersStreamEndsWithItsTokenAndNotWithTheSubscription(t *testing.T) {
+	i := newIssuer(t)
+	g := newGateway(t, i.use)
+	g.declare("orders", "topic")
+	s := g.socket("/v1/ws?exchange=orders&share=false", bearer(i.token("alice", time.Second, "orders=#"))...)
+	s.expect("ready")
+	s.expectBye(4401, "token_expired")
+}

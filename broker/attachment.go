@@ -99,6 +99,7 @@ type Attachment struct {
 	resumed    bool
 	lost       bool // a gap without a count is due before the next event
 	freeStart  bool // it began by "from": nothing before its first frame counts as missing
+	holds      int  // of Hold without Release
 	paused     bool
 	sawPaused  bool // what the client was told of paused …
 	sawSubHold bool // … and of the subscription's pause
@@ -167,7 +168,7 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 		dst = a.appendReady(dst)
 	}
 	dst = a.appendPauses(dst)
-	if !a.paused && !s.paused {
+	if !a.paused && !s.paused && a.holds == 0 {
 		dst = a.appendMissing(dst)
 		n := len(dst)
 		if dst = s.log.read(dst, a.pos, limit); len(dst) > n {
@@ -300,6 +301,20 @@ func (a *Attachment) setPaused(paused bool) {
 	a.sub.mu.Lock()
 	defer a.sub.mu.Unlock()
 	a.paused = paused
+	a.signal()
+}
+
+// Hold keeps events back without a word to the client, until Release: while it
+// is being decided whether the client may see what comes. Holds add up.
+func (a *Attachment) Hold() { a.hold(1) }
+
+// Release takes back one Hold.
+func (a *Attachment) Release() { a.hold(-1) }
+
+func (a *Attachment) hold(n int) {
+	a.sub.mu.Lock()
+	defer a.sub.mu.Unlock()
+	a.holds += n
 	a.signal()
 }
 

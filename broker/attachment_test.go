@@ -244,3 +244,18 @@ func TestNotifyIsCalledInPlaceOfWake(t *testing.T) {
 		}
 	})
 }
+
+func TestHeldAttachmentGetsNothingAndMissesNothing(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		s := w.create("e")
+		a := w.attach(s, broker.Start{})
+		w.want(a, "ready(.0)")
+		a.Hold()
+		a.Hold()
+		w.deliver(s, 2)
+		a.Release()
+		w.want(a, "")
+		a.Release()
+		w.want(a, "1 2")
+	})
+}

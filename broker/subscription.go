@@ -318,6 +318,10 @@ func (s *Subscription) SetExpires(at time.Time) {
 	s.setExpiresLocked(at)
 }
 
+// expirySlack is how much later than its owner's token a subscription ends, so
+// that the owner's own streams end first, each with its token and not with this.
+const expirySlack = 250 * time.Millisecond
+
 func (s *Subscription) setExpiresLocked(at time.Time) {
 	s.expires = at
 	if s.expiryTimer != nil {
@@ -326,7 +330,7 @@ func (s *Subscription) setExpiresLocked(at time.Time) {
 	if at.IsZero() || s.ended != nil {
 		return
 	}
-	s.expiryTimer = time.AfterFunc(max(0, time.Until(at)), func() {
+	s.expiryTimer = time.AfterFunc(max(0, time.Until(at))+expirySlack, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.expires.IsZero() && !time.Now().Before(s.expires) {
