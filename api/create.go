@@ -28,8 +28,8 @@ func (a *API) mayWork() error {
 	return nil
 }
 
-// admitCreation is the admission of every subscription that is made, owned or
-// shared: the broker's health, then the rates.
+// admitCreation is the admission of a shared subscription that is made: the
+// broker's health, then the rates.
 func (a *API) admitCreation(c caller) error {
 	if err := a.mayWork(); err != nil {
 		return err
@@ -40,11 +40,14 @@ func (a *API) admitCreation(c caller) error {
 // create makes an owned subscription that counts against the caller. The spec's
 // owner, expiry and end are set here. The slot is released when the subscription ends.
 func (a *API) create(ctx context.Context, c caller, spec broker.Spec) (*broker.Subscription, *admission.Slot, error) {
+	if err := a.mayWork(); err != nil { // before the counts: no place becomes free by waiting
+		return nil, nil, err
+	}
 	slot, err := a.opts.Admission.Owned(c.key, c.subscriptionLimit())
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.admitCreation(c); err != nil {
+	if err := a.opts.Admission.Create(c.key); err != nil {
 		slot.Release()
 		return nil, nil, err
 	}

@@ -185,7 +185,7 @@ func (s *Server) refusing() bool {
 // byeFrame returns the last frame of a stream that ends for the reason.
 func (s *Server) byeFrame(reason Reason, after time.Duration) broker.Frame {
 	retry := retryAfter(after)
-	if reason == ReasonShuttingDown && after <= 0 {
+	if reason == ReasonShuttingDown { // whatever the refusal says: those who come back shall not come together
 		sse, ws := s.Open()
 		retry = drainRetryMS(sse+ws, s.opts.CreateRate)
 	}
