@@ -46,6 +46,7 @@ func gapsFlood(t *T) {
 	cut.Bodies(1)
 	cut.Cut()
 	f.fill()
+	f.oldest() // waits for the last
 	f.LetOthersStart()
 	f.lookSlow(slow)
 	f.lookLive(live)

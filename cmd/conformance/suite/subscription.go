@@ -101,6 +101,15 @@ func (s *Subscription) WS(pairs ...string) *Stream {
 	return s.t.WS(s.Path+"/ws"+query(pairs...), nil)
 }
 
+// Leave cuts the only stream that is attached and waits until the gateway has noticed: until then it hands events to it.
+func (s *Subscription) Leave(stream *Stream) {
+	stream.Cut()
+	s.t.Eventually(patience, "a cut stream is no longer attached", func() bool {
+		now := s.Get()
+		return num(now, "attachments", "sse")+num(now, "attachments", "ws") == 0
+	})
+}
+
 // keys returns "exchange key" of each binding, and its state if it is not bound.
 func keys(bindings []object) string {
 	out := make([]string, 0, len(bindings))
