@@ -22,6 +22,7 @@ type work struct {
 	rate    int // messages per second; 0: flat out
 	stalled int // the first so many readers do not read
 	latency bool
+	queues  int   // at the broker, of which each gets every message
 	watch   []int // further processes whose CPU is of interest: the broker's
 }
 
@@ -45,7 +46,9 @@ const (
 	// mostAhead bounds the messages that a publisher is ahead: less than the bounds of the gateway's log and queues, so that
 	// nothing is lost.
 	mostAhead  = 1000
-	leastAhead = 48
+	leastAhead = 16
+	// mostQueued bounds the messages in all queues of the broker together: enough that no consumer waits, and gone soon at the end.
+	mostQueued = 20_000
 	// frameExtra is about what a frame adds to a body, in bytes.
 	frameExtra = 200
 	// settleTimeout bounds the wait for the last messages at the end.
@@ -62,7 +65,8 @@ func (e *Env) times() (warm, measured time.Duration) {
 
 // ahead answers how far a publisher may be ahead flat out.
 func ahead(w work) int {
-	return min(mostAhead, max(leastAhead, mostInFlight/(w.readers*(w.size+frameExtra))))
+	most := min(mostAhead, mostInFlight/(w.readers*(w.size+frameExtra)), mostQueued/max(1, w.queues))
+	return max(leastAhead, most)
 }
 
 // source is what counts messages: readers or a bare consumer, as a role.

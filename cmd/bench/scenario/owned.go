@@ -67,7 +67,7 @@ func (e *Env) ownedBoth(ctx context.Context, n int, w work) (bare, ours outcome,
 	if err != nil {
 		return bare, ours, err
 	}
-	w.watch = []int{rabbit.PID()}
+	w.watch, w.queues = []int{rabbit.PID()}, n
 	if bare, err = e.bareOwned(ctx, rabbit, n, w); err != nil {
 		return bare, ours, fmt.Errorf("bare consumer: %w", err)
 	}
