@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +106,7 @@ func (c *Config) usesMemory() bool { return strings.HasPrefix(c.Broker, "memory:
 
 // Validate answers what is wrong with the configuration, all of it at once.
 func (c *Config) Validate() error {
-	return errors.Join(c.validateAddresses(), c.validateBroker(), c.validateCallers(), c.validateBounds(), c.validateLogs())
+	return errors.Join(c.validateAddresses(), c.validateBroker(), c.validateCallers(), c.validateNetworks(), c.validateBounds(), c.validateLogs())
 }
 
 func (c *Config) validateAddresses() error {
@@ -125,11 +127,16 @@ func (c *Config) validateAddresses() error {
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		if err != nil || !isWebURL(c.PublicURL) || strings.Trim(u.Path, "/") != "" {
 			errs = append(errs, fmt.Errorf("--public-url %q: want http(s)://host[:port]", c.PublicURL))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func isWebURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 func isLoopback(host string) bool {
@@ -138,28 +145,30 @@ func isLoopback(host string) bool {
 }
 
 func (c *Config) validateBroker() error {
-	u, err := url.Parse(c.Broker)
-	switch {
-	case err != nil: // its text holds the password
-		return errors.New("--broker: not a URL; write special characters of the password as %XX")
-	case u.Scheme == "memory":
-		if u.Host != "" || u.Path != "" {
-			return errors.New("--broker memory:// takes nothing after it")
-		}
-	case u.Scheme != "amqp" && u.Scheme != "amqps":
-		return fmt.Errorf("--broker: scheme %q: want memory://, amqp:// or amqps://", u.Scheme)
-	case c.Demo:
+	if err := checkBrokerURL(c.Broker); err != nil {
+		return err
+	}
+	if c.Demo && !c.usesMemory() {
 		return errors.New("--demo publishes, which the gateway does in memory only: leave --broker away or --demo")
 	}
 	if (c.BrokerCert == "") != (c.BrokerKey == "") {
 		return errors.New("--broker-cert and --broker-key go together")
 	}
 	for _, e := range c.Exchange {
-		if name, typ, ok := strings.Cut(e, "="); !ok || name == "" || typ == "" {
+		name, typ, ok := strings.Cut(e, "=")
+		switch {
+		case !ok || name == "" || typ == "":
 			return fmt.Errorf("--exchange %q: want NAME=TYPE, as orders=topic", e)
+		case !isExchangeType(typ):
+			return fmt.Errorf("--exchange %q: %q is no exchange type; want topic, direct, fanout, headers or x-…", e, typ)
 		}
 	}
 	return nil
+}
+
+// isExchangeType reports whether it is one of AMQP's, or may be a plugin's.
+func isExchangeType(typ string) bool {
+	return slices.Contains([]string{"topic", "direct", "fanout", "headers"}, typ) || strings.HasPrefix(typ, "x-")
 }
 
 func (c *Config) validateCallers() error {
@@ -173,8 +182,26 @@ func (c *Config) validateCallers() error {
 	if c.Anonymous && c.usesTokens() {
 		errs = append(errs, errors.New("--anonymous and tokens exclude each other"))
 	}
+	if c.JWKSURL != "" && !isWebURL(c.JWKSURL) {
+		errs = append(errs, fmt.Errorf("--jwks-url %q: want https://host/path", c.JWKSURL))
+	}
 	if !c.usesTokens() && (c.JWTAudience != "" || c.JWTIssuer != "" || c.CapabilityAttach) {
 		errs = append(errs, errors.New("--jwt-audience, --jwt-issuer and --capability-attach need --jwks-url or --jwt-key"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateNetworks() error {
+	var errs []error
+	for _, network := range c.TrustedProxy {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			errs = append(errs, fmt.Errorf("--trusted-proxy %q: want a network, as 1.2.3.4/32", network))
+		}
+	}
+	for _, origin := range c.AllowOrigin {
+		if !isWebURL(origin) { // the rest is checked where the patterns are read
+			errs = append(errs, fmt.Errorf("--allow-origin %q: want https://host[:port], or https://*.host for all below it", origin))
+		}
 	}
 	return errors.Join(errs...)
 }

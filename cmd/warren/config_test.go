@@ -64,8 +64,50 @@ func TestPrintedConfigurationCanBeReadBack(t *testing.T) {
 }
 
 func TestPasswordsAreNotPrinted(t *testing.T) {
-	got, err := configOf(t, nil, "--broker", "amqp://user:s3cret@127.0.0.1/v")
-	if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "amqp://user:xxxxx@127.0.0.1/v") {
+	for _, url := range []string{
+		"amqp://user:s3cret@127.0.0.1/v", "amqps://user:s3cret@127.0.0.1/v?heartbeat=10", "amqp://user:12%23s3cret@127.0.0.1/v",
+	} {
+		got, err := configOf(t, nil, "--broker", url)
+		if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "://user:xxxxx@127.0.0.1/v\n") {
+			t.Errorf("%s: %v\n%s", url, err, got)
+		}
+	}
+	// Passwords with #, / or ? as they are: most of these are URLs, but of something else.
+	for _, url := range []string{
+		"amqp://user:s3cret#x@127.0.0.1/", "amqp://user:12#s3cret@127.0.0.1/", "amqp://user:12/s3cret@127.0.0.1/",
+		"amqp://user:12?s3cret@127.0.0.1/", "amqp://user:12@C/s3cret@127.0.0.1/", "amqp://user:12@C?s3cret@127.0.0.1/",
+		"amqp:user:s3cret@127.0.0.1", "amqp:///user:s3cret@127.0.0.1", "amqp:/user:s3cret@127.0.0.1", "amqp://user:s3cret@/v",
+		"user:s3cret@127.0.0.1", "memory:s3cret", "memory://user:s3cret@", "memory://?s3cret", "memory://#s3cret",
+	} {
+		got, err := configOf(t, nil, "--broker", url)
+		if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(got+maskURL(url), "s3cret") {
+			t.Errorf("%s: %v\n%s\n%s", url, err, got, maskURL(url))
+		}
+	}
+	got, err := configOf(t, nil, "--config", writeFile(t, "broker: {url: s3cret}\n"))
+	if err == nil || strings.Contains(got+err.Error(), "s3cret") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestVariablesThatAreNoSettingsAreIgnored(t *testing.T) {
+	_, err := configOf(t, []string{
+		"WARREN_TOKEN=x", "WARREN_TEST_AMQP_URL=x",
+		// What Kubernetes makes of a Service called warren, and Docker of a link.
+		"WARREN_SERVICE_HOST=10.0.0.1", "WARREN_SERVICE_PORT=80", "WARREN_SERVICE_PORT_HTTP=80", "WARREN_PORT=tcp://10.0.0.1:80",
+		"WARREN_PORT_80_TCP=tcp://10.0.0.1:80", "WARREN_PORT_80_TCP_ADDR=10.0.0.1", "WARREN_PORT_80_TCP_PORT=80", "WARREN_PORT_80_TCP_PROTO=tcp",
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := configOf(t, []string{"WARREN_PORTS=1"}); err == nil {
+		t.Error("WARREN_PORTS is taken")
+	}
+}
+
+func TestListsOfTheEnvironmentReplaceTheDefaults(t *testing.T) {
+	got, err := configOf(t, []string{"WARREN_DENY_EXCHANGE="})
+	if err != nil || !strings.Contains(got, "deny_exchange: []\n") {
 		t.Errorf("%v\n%s", err, got)
 	}
 }
@@ -86,7 +128,9 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "no file", args: []string{"--config", "/does/not/exist"}, want: "/does/not/exist"},
 		{name: "not YAML", file: "a: [", want: "reading --config"},
 		{name: "duration without a unit", file: "heartbeat: 15\n", want: "heartbeat"},
-		{name: "text for a number", env: []string{"WARREN_PREFETCH=many"}, want: "prefetch"},
+		{name: "text for a number", env: []string{"WARREN_PREFETCH=many"}, want: "WARREN_PREFETCH: want a whole number"},
+		{name: "text for a number in the file", file: "prefetch: many\n", want: "warren.yaml: prefetch: want a whole number"},
+		{name: "two mistakes", env: []string{"WARREN_PREFETCH=many", "WARREN_DEMO=perhaps"}, want: "WARREN_DEMO: want true or false"},
 		{name: "zero", args: []string{"--max-streams", "0"}, want: "--max-streams 0"},
 		{name: "negative", args: []string{"--create-rate", "-1"}, want: "--create-rate -1"},
 		{name: "prefetch of AMQP", args: []string{"--prefetch", "70000"}, want: "65535"},
@@ -97,6 +141,10 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "other broker", args: []string{"--broker", "kafka://x"}, want: "kafka"},
 		{name: "demo with RabbitMQ", args: []string{"--demo", "--broker", "amqp://x"}, want: "--demo"},
 		{name: "exchange without type", args: []string{"--exchange", "orders"}, want: "NAME=TYPE"},
+		{name: "exchange type", args: []string{"--exchange", "orders=topc"}, want: `"topc" is no exchange type`},
+		{name: "proxy without a network", args: []string{"--trusted-proxy", "1.2.3.4"}, want: `--trusted-proxy "1.2.3.4": want a network`},
+		{name: "origin without a scheme", args: []string{"--allow-origin", "app.example.org"}, want: `--allow-origin "app.example.org"`},
+		{name: "JWKS without a scheme", args: []string{"--jwks-url", "login.example.org"}, want: "--jwks-url"},
 		{name: "two sources of keys", args: []string{"--jwks-url", "https://x", "--jwt-key", "y"}, want: "one of them"},
 		{name: "anonymous with tokens", args: []string{"--anonymous", "--jwt-key", "y"}, want: "exclude"},
 		{name: "audience without tokens", args: []string{"--jwt-audience", "x"}, want: "need"},

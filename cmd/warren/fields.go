@@ -35,6 +35,23 @@ func configFields(c *Config) []field {
 	return fields
 }
 
+// wants says what may be given.
+func (f field) wants() string {
+	switch f.value.Interface().(type) {
+	case time.Duration:
+		return "a duration with its unit, as 15s"
+	case int, int64:
+		return "a whole number"
+	case float64:
+		return "a number"
+	case bool:
+		return "true or false"
+	case []string:
+		return "a list"
+	}
+	return "a text"
+}
+
 // positive reports whether a number is above zero; what is no number is.
 func (f field) positive() bool {
 	switch {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +20,16 @@ import (
 
 const envPrefix = "WARREN_"
 
-// notSettings are variables of the environment with our prefix that are no
-// members of Config: the file's name, and what the tests of warren use.
+// serviceLink matches what Kubernetes puts into every pod beside a Service that is
+// called warren, and Docker's links into a container: WARREN_PORT_80_TCP_ADDR and such.
+var serviceLink = regexp.MustCompile(`^WARREN_(SERVICE_(HOST|PORT)|PORT)(_|$)`)
+
+// notSetting are variables of the environment with our prefix that are no members
+// of Config: the file's name, the token of warren listen, what the tests of warren
+// use, and what others make of a service's name.
 func notSetting(name string) bool {
-	return name == envPrefix+"CONFIG" || strings.HasPrefix(name, envPrefix+"TEST_")
+	return name == envPrefix+"CONFIG" || name == envPrefix+"TOKEN" ||
+		strings.HasPrefix(name, envPrefix+"TEST_") || serviceLink.MatchString(name)
 }
 
 // configFlags adds a flag for each member of the configuration.
@@ -72,14 +78,34 @@ func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, 
 	if err := k.Load(confmap.Provider(flagValues(&cfg, flags), ""), nil); err != nil {
 		return cfg, fmt.Errorf("reading the flags: %w", err)
 	}
-	decode := koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		Result: &cfg, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
-		DecodeHook: durationHook,
-	}}
-	if err := k.UnmarshalWithConf("", &cfg, decode); err != nil {
-		return cfg, fmt.Errorf("configuration: %w", err)
+	return cfg, decodeValues(&cfg, k.Raw(), func(f field) string {
+		if _, found := fromEnv[f.key]; found {
+			return f.env
+		}
+		return configFile + ": " + f.key
+	})
+}
+
+// decodeValues sets the members of cfg one by one, so that an error can say which it
+// is and, by origin, where it stands. Flags have been checked when they were parsed.
+func decodeValues(cfg *Config, values map[string]any, origin func(field) string) error {
+	var errs []error
+	for _, f := range configFields(cfg) {
+		value, given := values[f.key]
+		if !given {
+			continue
+		}
+		decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+			Result: f.value.Addr().Interface(), WeaklyTypedInput: true, ZeroFields: true, DecodeHook: durationHook,
+		})
+		if err != nil {
+			return fmt.Errorf("configuration: %w", err)
+		}
+		if decoder.Decode(value) != nil { // its text names Go's types, and may hold a password
+			errs = append(errs, fmt.Errorf("%s: want %s", origin(f), f.wants()))
+		}
 	}
-	return cfg, nil
+	return errors.Join(errs...)
 }
 
 // durationHook reads durations as Go writes them. A bare number is refused: as a
@@ -94,7 +120,7 @@ func durationHook(_, to reflect.Type, data any) (any, error) {
 	case string:
 		return time.ParseDuration(v)
 	}
-	return nil, fmt.Errorf("%v is no duration; write it with a unit, as 15s", data)
+	return nil, errors.New("a duration has a unit")
 }
 
 // checkKeys refuses keys that are no members of the configuration.
@@ -193,16 +219,4 @@ func printConfig(w io.Writer, cfg *Config) error {
 	}
 	_, err := io.WriteString(w, sb.String())
 	return err
-}
-
-// maskURL hides the password of a URL.
-func maskURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
-	}
-	if u.User == nil {
-		return raw
-	}
-	return u.Redacted()
 }
