@@ -68,6 +68,10 @@ func TestKubernetesMountsSettingsThatTheGatewayTakes(t *testing.T) {
 		case "ConfigMap":
 			settings = at(t, document, "data", "warren.yaml").(string)
 		case "Deployment":
+			// A Service "warren" would set WARREN_PORT and such in pods that are made after it.
+			if at(t, document, "spec", "template", "spec", "enableServiceLinks") != false {
+				t.Error("the pods get variables of services")
+			}
 			container := at(t, document, "spec", "template", "spec", "containers", 0)
 			image = at(t, container, "image").(string)
 			for probe, path := range map[string]string{"livenessProbe": "/livez", "readinessProbe": "/readyz"} {
