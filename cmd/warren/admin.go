@@ -48,7 +48,7 @@ func newAdminServer(ctx context.Context, g *gateway) (*adminServer, error) {
 	}, nil
 }
 
-func (a *adminServer) url() string { return "http://" + a.listener.Addr().String() }
+func (a *adminServer) url() string { return "http://" + reachable(a.listener.Addr()) }
 
 func (a *adminServer) serve() error {
 	if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {

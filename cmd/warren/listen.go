@@ -189,12 +189,18 @@ func (l *listener) verdict(err error) error {
 	if b := l.bye; b != nil {
 		text := fmt.Sprintf("the gateway said %s (%d)", b.Reason, b.Code)
 		if !b.Reconnect && !l.lost(b) {
+			if l.opts.transport == "ws" && b.Code >= 4400 { // a close code has no room for the details that HTTP gives
+				text += "; --transport sse says more"
+			}
 			return &refusal{text}
 		}
 		return errors.New(text)
 	}
 	if err == nil {
 		err = errors.New("the stream ended")
+	}
+	if request, ok := errors.AsType[*url.Error](err); ok { // it repeats the whole URL
+		return fmt.Errorf("cannot reach %s: %w", l.opts.base.Redacted(), request.Err)
 	}
 	return err
 }

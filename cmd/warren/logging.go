@@ -17,7 +17,16 @@ func newLogger(w io.Writer, cfg *Config) (*slog.Logger, error) {
 	if cfg.LogFormat == "text" || cfg.LogFormat == "auto" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts)), nil
 	}
+	opts.ReplaceAttr = durationsInSeconds
 	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}
+
+// durationsInSeconds keeps JSON from having nanoseconds, which nobody expects of a number without a unit.
+func durationsInSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 func logLevel(name string) (slog.Level, error) {

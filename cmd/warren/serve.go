@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -270,46 +269,4 @@ func lookupEnv(env []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// announce says what to open and what to curl.
-func (g *gateway) announce(p process) {
-	base := g.baseURL()
-	admin := ""
-	if g.admin != nil {
-		admin = g.admin.url()
-	}
-	g.logger.Info("listening", slog.String("url", base), slog.String("broker", maskURL(g.cfg.Broker)),
-		slog.String("version", version), slog.String("admin", admin))
-	exchange := "amq.topic"
-	if g.cfg.Demo {
-		exchange = "builds"
-	}
-	fmt.Fprintf(p.stdout, `
-warren %s listens to %s
-
-  open     %s/
-  curl     curl -N '%s/v1/sse?exchange=%s'
-  listen   %s listen %s '%s=#'
-`, version, maskURL(g.cfg.Broker), base, base, exchange, os.Args[0], base, exchange)
-	if g.source.memory != nil {
-		fmt.Fprintf(p.stdout, `  publish  curl -s %s/v1/exchanges/%s/publish -H 'content-type: application/json' \
-             -d '{"routing_key":"linux.hello","payload":"{\"hello\":\"warren\"}","payload_encoding":"string","properties":{"content_type":"application/json"}}'
-`, base, exchange)
-	}
-	if g.admin != nil {
-		fmt.Fprintf(p.stdout, "  metrics  curl -s %s/metrics\n", g.admin.url())
-	}
-	fmt.Fprintln(p.stdout)
-}
-
-func (g *gateway) baseURL() string {
-	if g.cfg.PublicURL != "" {
-		return g.cfg.PublicURL
-	}
-	scheme := "http"
-	if g.cfg.TLSCert != "" {
-		scheme = "https"
-	}
-	return scheme + "://" + g.listener.Addr().String()
 }

@@ -121,6 +121,8 @@ func TestCommandLineThatIsWrong(t *testing.T) {
 		"want the gateway's":  {"listen", "ftp://x", "e"},
 		"want ws or sse":      {"listen", "http://x", "e", "--transport", "tcp"},
 		"--key is missing":    {"token", "--sub", "x"},
+		"--sub is missing":    {"token", "--key", "x"},
+		"--key: reading":      {"token", "--sub", "x", "--key", "/does/not/exist"},
 		"token takes flags":   {"token", "x"},
 		"unknown flag: --foo": {"token", "--foo"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -54,6 +55,9 @@ func token(_ context.Context, p process) error {
 	if opts.KeyFile == "" {
 		return usageError("--key is missing: the file with the private key (see warren token --help)")
 	}
+	if opts.Subject == "" {
+		return usageError("--sub is missing: who the token is for (see warren token --help)")
+	}
 	for _, b := range *binds {
 		grant, err := identity.ParseGrant(b)
 		if err != nil {
@@ -62,6 +66,9 @@ func token(_ context.Context, p process) error {
 		opts.Grants = append(opts.Grants, grant)
 	}
 	signed, err := identity.Mint(opts)
+	if errors.Is(err, identity.ErrKey) || errors.Is(err, fs.ErrNotExist) {
+		return usageError("--key: %w", err)
+	}
 	if err != nil {
 		return usageError("%w", err)
 	}
