@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/warren-gateway/warren/cmd/bench/role"
+)
+
+// TestMain lets the test binary be what the command is: it re-executes itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-"+role.Flag {
+		if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestPacedScenarioMeasuresTheGatewayBesideOthers runs real processes, small and short.
+func TestPacedScenarioMeasuresTheGatewayBesideOthers(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.md")
+	var out, progress bytes.Buffer
+	args := []string{"-quick", "-scenario", "b", "-out", page, "-warren", os.Getenv("WARREN_TEST_BINARY")}
+	if err := run(t.Context(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	for _, row := range []string{"warren SSE", "warren WebSocket", "r3labs/sse SSE", "bare loop SSE", "bare loop WebSocket"} {
+		if !strings.Contains(out.String(), "| "+row+" |") {
+			t.Errorf("no row %q in\n%s", row, out.String())
+		}
+	}
+	for _, name := range []string{page, strings.TrimSuffix(page, ".md") + ".svg"} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnknownRoleIsRefused(t *testing.T) {
+	if err := run(t.Context(), []string{"-" + role.Flag, "nobody"}, nil, &bytes.Buffer{}); err == nil {
+		t.Error("it was taken")
+	}
+}
