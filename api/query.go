@@ -133,9 +133,11 @@ func (a *API) parseWant(r *http.Request, kind endpoint) (want, error) {
 	if out.bindings, err = q.bindings(a.opts.Broker.Limits().MaxBindings); err != nil {
 		return want{}, err
 	}
-	none := !q.has("exchange") && !q.has("bindings")
-	if none && kind != endpointWS {
+	switch none := !q.has("exchange") && !q.has("bindings"); {
+	case none && kind != endpointWS:
 		return want{}, invalid("exchange", "name at least one exchange")
+	case !none && len(out.bindings.list) == 0:
+		return want{}, invalid("bindings", "name at least one binding")
 	}
 	if out.shared, err = q.share(); err != nil {
 		return want{}, err

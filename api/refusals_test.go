@@ -129,6 +129,8 @@ func pathRefusals() []refusal {
 		{name: "wrong method", method: "PUT", path: "/v1/subscriptions", status: 405, code: "method_not_allowed"},
 		{name: "unheard-of method", method: "BREW", path: "/v1/exchanges", status: 405, code: "method_not_allowed"},
 		{name: "unheard-of method on no path", method: "BREW", path: "/v2", status: 404, code: "not_found"},
+		{name: "stream of no bindings", method: "GET", path: "/v1/sse?bindings=[]", status: 400, code: "invalid_request", field: "bindings"},
+		{name: "socket of no bindings", method: "GET", path: "/v1/ws?bindings=[]", status: 426, code: "upgrade_required"},
 		{name: "socket without upgrade", method: "GET", path: "/v1/ws", status: 426, code: "upgrade_required"},
 		{name: "socket by HEAD", method: "GET", path: "/v1/subscriptions/nope/ws", status: 426, code: "upgrade_required"},
 		{name: "rebound name", method: "GET", path: "/v1/exchanges", header: []string{"Host", "evil.example"}, status: 421, code: "wrong_host"},

@@ -56,7 +56,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 		h.Set("WWW-Authenticate", refused.Challenge())
 	case err.Code == broker.CodeUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="warren"`)
-	case err.Code == broker.CodeUpgradeRequired:
+	case err.Code == broker.CodeUpgradeRequired && r.ProtoMajor == 1: // HTTP/2 has no such headers (RFC 9113, 8.2.2)
 		h.Set("Upgrade", "websocket")
 		h.Set("Connection", "Upgrade")
 		h.Set("Sec-WebSocket-Version", "13")

@@ -155,6 +155,10 @@ func TestEventStreamsWorkOverHTTP2(t *testing.T) {
 	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s %d", resp.Proto, resp.StatusCode)
 	}
+	r.URL.Path = "/v1/ws" // Upgrade is no header of HTTP/2: with it the answer would be a protocol error
+	if refused, err := client.Do(r); err != nil || refused.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("a WebSocket over HTTP/2 gets %v, %v", refused, err)
+	}
 	s := &eventStream{t: t, resp: resp, lines: bufio.NewScanner(resp.Body)}
 	s.expect("ready")
 	g.publish("1")

@@ -120,7 +120,9 @@ func (b *Broker) Share(ctx context.Context, spec Spec) (*Subscription, error) {
 		}
 		f, under := b.flights[key]
 		if !under {
-			f = &flight{done: make(chan struct{})}
+			// The error stands until lead has another, so that a panic there is
+			// none here.
+			f = &flight{done: make(chan struct{}), err: errors.New("a shared subscription was not made")}
 			b.flights[key] = f
 		}
 		b.mu.Unlock()
@@ -148,8 +150,8 @@ func (b *Broker) lead(ctx context.Context, f *flight, spec Spec, key string) {
 		close(f.done)
 	}()
 	if spec.Admit != nil {
-		if f.err = spec.Admit(); f.err != nil {
-			f.refused = true
+		if err := spec.Admit(); err != nil {
+			f.err, f.refused = err, true
 			return
 		}
 	}

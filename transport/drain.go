@@ -20,6 +20,8 @@ const (
 // beginning. Drain returns when all streams are gone; those that are left at
 // the end of the window, or of ctx, are closed without further ado.
 func (s *Server) Drain(ctx context.Context) {
+	sse, ws := s.Open()
+	s.drained.Store(int64(sse + ws))
 	s.mu.Lock()
 	s.draining.Store(true)
 	s.mu.Unlock()

@@ -58,6 +58,35 @@ func TestDrainWritesWhatIsReadyAndSaysBye(t *testing.T) {
 	}
 }
 
+func TestDrainIsNotPutOffByAPublisherThatNeverStops(t *testing.T) {
+	g := newGateway(t, setup{transport: transport.Options{DrainWindow: patience}})
+	s := g.socket("/ws")
+	s.next("ready")
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				g.publish("x")
+			}
+		}
+	}()
+	s.next("message")
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		g.server.Drain(t.Context())
+	}()
+	s.bye(1001, "shutting_down") // reads whatever comes before it
+	close(stop)
+	<-stopped
+	<-drained
+}
+
 func TestDrainEndsHTTP2Streams(t *testing.T) {
 	g := newGateway(t, setup{http2: true})
 	resp := do(t, g, "/sse")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 
@@ -61,12 +63,15 @@ func parseRequest(p []byte) (req request, ok bool, problem *broker.Error) {
 	if !utf8.Valid(p) || !json.Valid(p) {
 		return req, false, nil
 	}
-	var members map[string]json.RawMessage
-	if bytes.TrimLeft(p, " \t\r\n")[0] != '{' || json.Unmarshal(p, &members) != nil {
+	members, twice, err := readMembers(p)
+	if err != nil {
 		return req, true, invalid("", "a request has to be a JSON object")
 	}
 	if problem = req.setRef(members); problem != nil {
 		return req, true, problem
+	}
+	if twice != "" {
+		return req, true, invalid(twice, "the member is given twice")
 	}
 	var kind string
 	if !isString(members["type"], &kind) {
@@ -79,6 +84,34 @@ func parseRequest(p []byte) (req request, ok bool, problem *broker.Error) {
 	}
 	return req, true, req.setMembers(members, wanted)
 }
+
+// readMembers reads the members of an object; twice is one that is given more
+// than once, which encoding/json would let pass.
+func readMembers(p []byte) (members map[string]json.RawMessage, twice string, err error) {
+	d := json.NewDecoder(bytes.NewReader(p))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, "", errNoObject
+	}
+	members = map[string]json.RawMessage{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return nil, "", fmt.Errorf("member of a request: %w", err)
+		}
+		name, _ := token.(string) // as every name of a member
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, "", fmt.Errorf("member of a request: %w", err)
+		}
+		if _, given := members[name]; given {
+			twice = name
+		}
+		members[name] = value
+	}
+	return members, twice, nil
+}
+
+var errNoObject = errors.New("not an object")
 
 func (req *request) setRef(members map[string]json.RawMessage) *broker.Error {
 	raw, given := members["ref"]

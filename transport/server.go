@@ -83,6 +83,7 @@ type Server struct {
 	opts     Options
 	epoch    time.Time // zero of the streams' clock
 	draining atomic.Bool
+	drained  atomic.Int64 // how many streams were open when the drain began
 	wheel    *wheel
 	poll     *poller
 	workers  *workers
@@ -187,7 +188,8 @@ func (s *Server) byeFrame(reason Reason, after time.Duration) broker.Frame {
 	retry := retryAfter(after)
 	if reason == ReasonShuttingDown { // whatever the refusal says: those who come back shall not come together
 		sse, ws := s.Open()
-		retry = drainRetryMS(sse+ws, s.opts.CreateRate)
+		// At least as many come back as there were when the drain began.
+		retry = drainRetryMS(max(sse+ws, int(s.drained.Load())), s.opts.CreateRate)
 	}
 	return bye(reason, retry)
 }

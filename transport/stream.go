@@ -49,6 +49,11 @@ type stream struct {
 	messages, gaps, written uint64
 	// ask is how many frames the next round takes from the log.
 	ask int
+	// left is how many of them a drain still waits for, once it is draining:
+	// those that were ready when it began, or a fast publisher would put off the
+	// bye until the window is over.
+	left     int64
+	draining bool
 
 	// The wheel's, under its mutex.
 	prev, next *stream
@@ -138,6 +143,7 @@ func (st *stream) flush(b *batch) (end ending, more bool) {
 	if end = st.ending(flags); end.reason != "" {
 		return end, false
 	}
+	st.beginDrain(flags)
 	for round := range maxRounds {
 		var err error
 		if b.frames, err = st.att.Next(b.frames[:0], st.ask); err != nil {
@@ -156,8 +162,8 @@ func (st *stream) flush(b *batch) (end ending, more bool) {
 		if whole, err := st.write(b); err != nil {
 			return ending{reason: st.writeFailure(err), whole: whole}, false
 		}
-		if ready > 0 {
-			st.att.Handed()
+		if st.wrote(b.frames, ready) {
+			return ending{reason: ReasonShuttingDown, whole: true}, false
 		}
 		if st.flags.Load() != flagRunning {
 			break
@@ -183,6 +189,30 @@ func (st *stream) addOwn(b *batch, flags uint32) {
 		st.lastPing.Store(int64(now))
 		st.ws.queuePing(now)
 	}
+}
+
+// beginDrain notes at the first word of a drain how much it waits for.
+func (st *stream) beginDrain(flags uint32) {
+	if flags&flagDrain != 0 && !st.draining {
+		st.draining, st.left = true, int64(st.att.Lag())
+	}
+}
+
+// wrote says that frames, ready of them from the attachment, are with the
+// socket, and reports whether a drain need not wait for more.
+func (st *stream) wrote(frames []broker.Frame, ready int) (done bool) {
+	if ready > 0 {
+		st.att.Handed()
+	}
+	if !st.draining {
+		return false
+	}
+	for _, f := range frames {
+		if f.Offset() > 0 { // the log's own
+			st.left--
+		}
+	}
+	return st.left <= 0
 }
 
 func (st *stream) hasControl() bool { return st.ws != nil && st.ws.hasControl() }

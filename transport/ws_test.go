@@ -156,6 +156,7 @@ func TestRequestsAreAnswered(t *testing.T) {
 		{`{"type":"unbind","bindings":[2]}`, `{"type":"ok","subscription":{"unbound":[2]}}`},
 		{`{"type":"auth","token":"t"}`, `{"type":"ok"}`},
 		{`{"type":"auth","token":"bad"}`, `{"type":"error","problem":{"code":"forbidden_binding","field":""}}`},
+		{`{"type":"ping","type":"pause"}`, `{"type":"error","problem":{"code":"invalid_request","field":"type"}}`},
 		{`{"type":"auth"}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
 		{`{"type":"auth","token":""}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
 		{`{"type":"auth","token":1}`, `{"type":"error","problem":{"code":"invalid_request","field":"token"}}`},
@@ -180,7 +181,7 @@ func TestRequestsAreAnswered(t *testing.T) {
 	if text := s.text(); text != `{"type":"error","ref":"e","problem":{"code":"rate_limited","field":""}}` {
 		t.Errorf("got %s", text)
 	}
-	if n := g.server.Stats().Requests; n != 21 {
+	if n := g.server.Stats().Requests; n != 22 {
 		t.Errorf("%d requests are counted", n)
 	}
 }
