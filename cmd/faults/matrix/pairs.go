@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/faults/world"
@@ -117,13 +118,22 @@ func unbindRefused(ctx context.Context, s *Stage) error {
 // unbindTooSlowly asks to unbind over a network so slow that the gateway gives up, and puts back what it has unbound.
 func unbindTooSlowly(ctx context.Context, s *Stage) error {
 	s.Fault()
-	s.ToBroker.Set(world.Weather{Latency: 3500 * time.Millisecond})
+	// Two bindings are two round trips, and have 15 seconds together.
+	s.ToBroker.Set(world.Weather{Latency: 4 * time.Second})
 	var asked sync.WaitGroup
+	var confirmed atomic.Bool
 	for _, c := range s.Clients {
-		asked.Go(func() { _ = c.SetBindings(ctx, s.Pubs[0].Source()) }) // whatever the answer: see what is put back
+		asked.Go(func() {
+			if c.SetBindings(ctx) == nil {
+				confirmed.Store(true)
+			}
+		})
 	}
 	asked.Wait()
-	s.Wait(ctx, 25*time.Second, 30*time.Second)
+	s.Wait(ctx, 26*time.Second, 30*time.Second)
 	s.ToBroker.Set(world.Weather{})
+	if confirmed.Load() {
+		return errors.New("an unbind took less time than the network")
+	}
 	return nil
 }

@@ -10,8 +10,9 @@
 //   - What is missing is missing where a gap stands. The counts of the gaps add up to what is missing, to the message. A
 //     queue_overflow stands for what is missing anywhere in its range. A gap without a count covers one contiguous run
 //     of each source, between the last message before it and the first after it.
-//   - A gap covers only what was begun before it was received: what is published later must arrive. While a binding is
-//     announced as missing, one more run may be missing.
+//   - A gap covers only what was begun before it was received: what is published later must arrive.
+//   - When a binding is announced as missing, and later as bound, one more run may be missing, of what was begun by then. It need
+//     not be between the two, because what the queue held before comes after them: AMQP lets nobody place it.
 //   - Everything published after the first ready arrives, up to the last.
 //
 // A message that was not confirmed may arrive or not: both are fine, and a count may include it or not.

@@ -27,8 +27,9 @@ type cover struct {
 	since    Position // of a range: they are missing after this position
 	ranged   bool
 	exchange string // "" for all
-	// single says that it covers one run of each source, although it has a range.
-	single bool
+	// window says that it is the time in which a binding was missing: it covers one run of each source, anywhere behind its
+	// begin, because what was queued before it may come after its end.
+	window bool
 	// until is when it came: what was begun later it does not cover.
 	until time.Duration
 }
@@ -59,8 +60,8 @@ func (c *check) missing() {
 	}
 	covers := c.covers()
 	p := puzzle{check: c}
-	for i := range holes {
-		p.add(&holes[i], covers, c.coversOf(&holes[i], holes, covers))
+	for i, indexes := range c.coversOf(holes, covers) {
+		p.add(&holes[i], covers, indexes)
 	}
 	p.solve(covers)
 }
@@ -106,14 +107,14 @@ func (c *check) covers() (covers []cover) {
 				if _, ok := open[exchange]; !ok {
 					open[exchange] = len(covers)
 					covers = append(covers, cover{
-						what: "missing binding", missed: Unknown, from: i, to: len(c.items), exchange: exchange, single: true, until: forever,
+						what: "missing binding", missed: Unknown, from: i, to: len(c.items), exchange: exchange, window: true, until: forever,
 					})
 				}
 			}
 			for exchange, k := range open {
 				// A stream that goes on comes to the marker that closes the window, whatever its ready says.
 				if (item.Kind == Bindings || !item.Resumed) && !slices.Contains(item.Missing, exchange) {
-					covers[k].to, covers[k].until = i, item.At
+					covers[k].until = item.At
 					delete(open, exchange)
 				}
 			}
@@ -158,37 +159,39 @@ func (c *check) readyAfter(i int) time.Duration {
 	return forever
 }
 
-// coversOf returns the indexes of the covers of a hole. One that covers a single run is left to the first hole which nothing
-// else explains.
-func (c *check) coversOf(h *hole, holes []hole, covers []cover) (indexes []int) {
-	for k := range covers {
-		if !covers[k].covers(c.items, h) {
+// coversOf returns the indexes of the covers of each hole.
+func (c *check) coversOf(holes []hole, covers []cover) [][]int {
+	indexes := make([][]int, len(holes))
+	used := make(map[*view]map[int]bool) // windows that a hole of the source has taken
+	for i := range holes {
+		h := &holes[i]
+		window := -1
+		explained := false
+		for k := range covers {
+			switch {
+			case !covers[k].covers(c.items, h):
+			case !covers[k].window:
+				indexes[i] = append(indexes[i], k)
+				explained = explained || covers[k].missed == Unknown && covers[k].all(h)
+			case window < 0 && !used[h.view][k] && covers[k].all(h):
+				window = k
+			}
+		}
+		if explained || window < 0 || h.view.required(h.first, h.last) == 0 {
 			continue
 		}
-		if covers[k].single && c.takenBefore(h, holes, covers, k) {
-			continue
+		// Holes and windows come in the same order, so that the earliest that fits is the one that others need least.
+		if used[h.view] == nil {
+			used[h.view] = make(map[int]bool)
 		}
-		indexes = append(indexes, k)
+		used[h.view][window] = true
+		indexes[i] = append(indexes[i], window)
 	}
 	return indexes
 }
 
-// takenBefore reports whether another hole of the source needs the cover more.
-func (c *check) takenBefore(h *hole, holes []hole, covers []cover, k int) bool {
-	for i := range holes {
-		other := &holes[i]
-		if other.view != h.view || !covers[k].covers(c.items, other) || other.view.required(other.first, other.last) == 0 {
-			continue
-		}
-		if other == h {
-			return false
-		}
-		if !slices.ContainsFunc(covers, func(x cover) bool { return !x.single && x.covers(c.items, other) }) {
-			return true
-		}
-	}
-	return false
-}
+// all reports whether everything in a hole had begun when the cover came.
+func (c *cover) all(h *hole) bool { return h.view.beganBy(c.until) >= h.last }
 
 // part is a piece of a hole that the same covers may explain.
 type part struct {

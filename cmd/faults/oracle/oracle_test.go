@@ -129,6 +129,10 @@ var judgements = []struct {
 	{"BindingLostTwoRuns", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 m:9:10-11 m:11:13-13 bound:s.12 m:13:14-20", nil, "without a gap: 12 to 12"},
 	{"BindingLostButBoundAgain", open + "m:1:1-5 gap:binding_lost:s.6:null missing:s.7 m:8:6-6 bound:s.9 m:10:7-11 m:15:13-20", nil, "without a gap: 12 to 12"},
 
+	{"BindingLostAndWhatWasQueuedBeforeComesLate", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 m:9:6-6 m:10:9-20", nil, ""},
+	{"BindingLostTwoRunsThatComeLate", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 m:9:6-6 m:10:8-8 m:11:10-20", nil, "without a gap: 9 to 9"},
+	{"BindingLostTwice", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 gap:binding_lost:s.9:null missing:s.10 bound:s.11 m:12:6-6 m:13:8-8 m:14:10-20", nil, ""},
+
 	{"Resumed", open + "m:1:1-5 connect:s.5 resumed:s.5 m:6:6-20", nil, ""},
 	{"ResumedOneTooEarly", open + "m:1:1-5 connect:s.5 resumed:s.5 m:5:5-20", nil, "twice"},
 	{"ResumedOneTooLate", open + "m:1:1-5 connect:s.5 resumed:s.5 m:7:7-20", nil, "offsets are left out"},
