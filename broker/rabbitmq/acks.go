@@ -18,6 +18,7 @@ type ledger struct {
 	ahead   tagSet     // settled ones above low
 	round   uint64     // counts acks
 	waiting bool       // the acker has the lane
+	over    bool       // the channel is being closed
 }
 
 // settle takes note that a delivery needs nothing more. The caller holds mu.
@@ -84,7 +85,7 @@ func (s *tagSet) at(tag uint64) (word *uint64, bit uint64) {
 // second is of an unknown tag, for which the broker closes the channel.
 func (x *lane) sendAck() {
 	l := &x.ledger
-	if l.low > l.acked {
+	if l.low > l.acked && !l.over {
 		l.round++
 		l.acked = l.low
 		_ = x.ch.Ack(l.acked, true) // An error means that the channel is gone, and with it what was unacknowledged.

@@ -102,9 +102,11 @@ func (p *publisher) publish(exchange, key string, msg amqp.Publishing) {
 	}
 }
 
+func publishing(body string) amqp.Publishing { return amqp.Publishing{Body: []byte(body)} }
+
 func (p *publisher) text(exchange, key, body string) {
 	p.t.Helper()
-	p.publish(exchange, key, amqp.Publishing{Body: []byte(body)})
+	p.publish(exchange, key, publishing(body))
 }
 
 func binding(t testing.TB, exchange, key string) broker.Binding {

@@ -138,6 +138,10 @@ func (x *lane) leave() {
 	}
 	l.mu.Unlock()
 	if last {
+		// No ack crosses the close: once the broker has confirmed it, the channel's number is another's.
+		x.ledger.mu.Lock()
+		x.ledger.over = true
+		x.ledger.mu.Unlock()
 		_ = x.ch.Close() // An error means that it is closed.
 	}
 }
