@@ -39,6 +39,9 @@ class Listener:
         self.failures += 1
         try:  # 45 seconds without a byte, three heartbeats, mean a dead stream [C-9]
             with urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=45) as response:
+                if response.headers.get_content_type() != "text/event-stream":
+                    say("no event stream, but", response.headers.get_content_type(), "at", self.url)
+                    return False
                 for event in events(response):
                     self.wait = int(event.get("retry", self.wait * 1000)) / 1000
                     if "data" in event and not self.frame(json.loads(event["data"])):
