@@ -6,7 +6,7 @@ const TABLE = {
   unauthorized: ["A valid token is needed", "Give a token that is valid for this gateway.", "token"],
   token_expired: ["The token has expired", "Give a new one.", "token"],
   forbidden: ["Not allowed for this caller", "Give a token of the owner.", "token"],
-  forbidden_binding: ["The binding is not allowed", "Ask for less, or give a token that grants it. Who runs the gateway decides with --allow-exchange, and by the token’s claim “warren”.", "token"],
+  forbidden_binding: ["The binding is not allowed", "Ask for less, or give a token whose claim “warren” grants it.", "token"],
   forbidden_origin: ["The origin is not allowed", "Open the inspector at the gateway’s own address, or let --allow-origin list this one."],
   wrong_host: ["The gateway does not serve this host", "Open it by the name that --public-url says."],
   exchange_not_found: ["There is no such exchange", "Check its name; exchanges that are known are offered while you type."],
@@ -26,6 +26,12 @@ const TABLE = {
   timeout: ["The gateway went silent", "The page connects again by itself."],
 };
 
+// One code for three who may refuse a binding; where it is not the token, no other one helps.
+const REFUSERS = [
+  [/^the message broker /, "Who runs the broker decides: the gateway’s account needs the permission to read this exchange."],
+  [/^this gateway does not let anybody /, "Who runs the gateway decides, with --allow-exchange and --deny-exchange."],
+];
+
 const LABELS = { token: "Give a token", start: "Start again" };
 
 /** { title, detail, advice, act, label } of a WarrenError or whatever was thrown. `act` is "token", "start" or undefined. */
@@ -33,7 +39,9 @@ export function explain(error) {
   const unreachable = error instanceof TypeError; // what fetch throws
   const code = unreachable ? "unreachable" : error?.code;
   const { title, detail, binding, limit, retry_after_seconds: after } = error?.problem ?? {};
-  const [ours, advice = "", act] = TABLE[code] ?? [code ? `Refused: ${code}` : "Something failed", ""];
+  let [ours, advice = "", act] = TABLE[code] ?? [code ? `Refused: ${code}` : "Something failed", ""];
+  const refuser = code === "forbidden_binding" && REFUSERS.find(([text]) => text.test(detail));
+  if (refuser) [advice, act] = [refuser[1]];
   const said = detail ?? (code || unreachable ? "" : String(error?.message ?? error));
   return {
     code, title: title ?? ours, act, label: LABELS[act], binding,

@@ -22,7 +22,7 @@ export class Match {
     const key = this.input.value;
     const list = this.bindings();
     if (!key || !list.length) {
-      return $("try-result").replaceChildren(el("p", { class: "hint" }, list.length ? "Type a key, or pick a message." : "Add a binding first."));
+      return $("try-result").replaceChildren(el("p", { class: "hint" }, list.length ? "Type a key, or press “Why did it match?” in a message." : "Add a binding first."));
     }
     const verdicts = list.map((binding) => [binding, route(binding, this.type(binding.exchange), key)]);
     const n = verdicts.filter(([, { matched }]) => matched).length;

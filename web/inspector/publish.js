@@ -23,6 +23,7 @@ export class Publish {
 
   show() {
     $("publish-tool").hidden = false;
+    $("harmless").textContent = "Listening changes nothing for others. With the broker in memory you can also publish.";
   }
 
   async send() {

@@ -47,16 +47,27 @@ test("the highest bar is as high as the chart", () => {
 });
 
 test("a refusal is told in the server's words, with what to do", () => {
-  const about = explain({ code: "forbidden_binding", problem: { title: "The binding is not allowed", detail: "the exchange is not on the list", binding: 1 } });
+  const about = explain({ code: "forbidden_binding", problem: { title: "The binding is not allowed", detail: "the token does not grant this binding", binding: 1 } });
   assert.equal(about.title, "The binding is not allowed");
-  assert.equal(about.detail, "The exchange is not on the list.");
+  assert.equal(about.detail, "The token does not grant this binding.");
   assert.equal(about.act, "token");
   assert.equal(about.binding, 1);
-  assert.match(about.advice, /--allow-exchange/);
+  assert.match(about.advice, /token/);
   assert.match(explain({ code: "limit_reached", problem: { title: "A limit is reached", detail: "no more", limit: "max-bindings" } }).detail, /--max-bindings/);
   assert.equal(explain(new TypeError("Failed to fetch")).code, "unreachable");
   assert.equal(explain({ code: "something_new" }).title, "Refused: something_new");
   assert.equal(word("shutting_down"), "gateway shutting down");
+});
+
+test("no token is asked for where none helps", () => {
+  const refused = (detail) => explain({ code: "forbidden_binding", problem: { title: "The binding is not allowed", detail, binding: 0 } });
+  const byBroker = refused("the message broker does not let the gateway bind this");
+  assert.deepEqual([byBroker.act, byBroker.label], [undefined, undefined]);
+  assert.match(byBroker.advice, /^Who runs the broker decides/);
+  const byGateway = refused("this gateway does not let anybody bind this exchange");
+  assert.deepEqual([byGateway.act, byGateway.label], [undefined, undefined]);
+  assert.match(byGateway.advice, /--allow-exchange/);
+  assert.equal(explain({ code: "forbidden_binding" }).act, "token");
 });
 
 test("a gap says how many and why", () => {
