@@ -24,6 +24,7 @@ func main() {
 	plugins := flag.String("plugins", "rabbitmq_event_exchange", "plugins to enable, separated by commas")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: rabbitnode [-plugins a,b] [--] command [argument…]")
+		fmt.Fprintln(flag.CommandLine.Output(), "The command finds the node's address in WARREN_TEST_AMQP_URL.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
