@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,9 +28,6 @@ func ParsePayloadMode(s string) (PayloadMode, bool) {
 	}
 	return "", false
 }
-
-// maxInlineDepth is how deep JSON may nest to be inlined: readers recurse.
-const maxInlineDepth = 64
 
 // appendPayload appends the members payload and payload_encoding.
 func appendPayload(b []byte, m *Message, mode PayloadMode) []byte {
@@ -70,57 +65,10 @@ func isJSONType(contentType string) bool {
 // Compacting matters for more than size: a line break would end the data line
 // of an event.
 func appendInlineJSON(b, body []byte) ([]byte, bool) {
-	if !startsLikeJSON(body) || !shallow(body, maxInlineDepth) || !utf8.Valid(body) {
+	if !utf8.Valid(body) {
 		return b, false
 	}
-	buf := bytes.NewBuffer(b)
-	if err := json.Compact(buf, body); err != nil {
-		return b, false
-	}
-	return buf.Bytes(), true
-}
-
-// startsLikeJSON spares most bodies that are not JSON the cost of a scan.
-func startsLikeJSON(body []byte) bool {
-	for _, c := range body {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		case '{', '[', '"', '-', 't', 'f', 'n':
-			return true
-		}
-		return c >= '0' && c <= '9'
-	}
-	return false
-}
-
-// shallow reports whether no bracket of body nests deeper than limit.
-func shallow(body []byte, limit int) bool {
-	depth := 0
-	inString := false
-	for i := 0; i < len(body); i++ {
-		c := body[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			inString = true
-		case '{', '[':
-			if depth++; depth > limit {
-				return false
-			}
-		case '}', ']':
-			depth--
-		}
-	}
-	return true
+	return appendCompact(b, body)
 }
 
 // appendProperties appends the object of the properties that are present, under
