@@ -46,6 +46,25 @@ func TestExchangeEventsTellAtOnce(t *testing.T) {
 	pub.remove(name)
 }
 
+func TestExchangeMadeAgainBetweenTwoProbesIsBoundAgain(t *testing.T) {
+	url := rabbittest.VHost(t) // without the plugin's events
+	pub := newPublisher(t, url)
+	pub.declare("events", "fanout")
+	q := open(t, newSource(t, url), binding(t, "events", "k"))
+	pub.remove("events")
+	pub.declare("events", "fanout")
+	eventually(t, "messages come again", func() bool {
+		pub.text("events", "", "again")
+		select {
+		case e := <-q.Events(): // It may have been seen missing all the same.
+			_, ok := e.(*broker.Delivery)
+			return ok
+		default:
+			return false
+		}
+	})
+}
+
 func privateQueues(t *testing.T) []string {
 	t.Helper()
 	out, err := rabbittest.Private(t).Ctl(contextOf(t), "-q", "list_queues", "name")

@@ -64,6 +64,8 @@ func (x *exchanges) subscribe(c *conn) (<-chan amqp.Delivery, error) {
 // hear acts on events until the channel is lost or the source closes.
 func (x *exchanges) hear(events <-chan amqp.Delivery) {
 	x.src.log.Info("the broker tells of exchanges that are deleted and made")
+	x.listening.Store(true)
+	defer x.listening.Store(false)
 	for {
 		select {
 		case e, ok := <-events:

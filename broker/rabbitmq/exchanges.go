@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -26,6 +27,9 @@ type exchanges struct {
 	told map[string]string // types by name, as the operator said
 	// kick asks for a probe of one exchange right now.
 	kick chan string
+	// listening is true while the broker tells of exchanges that are deleted.
+	listening atomic.Bool
+	unhealed  []*queue // only watch uses it
 
 	mu    sync.Mutex // guards the rest
 	inUse map[string]*exchange
@@ -188,6 +192,7 @@ func (x *exchanges) watch() {
 			for _, name := range x.names() {
 				p.probe(name)
 			}
+			x.heal()
 		case name := <-x.kick:
 			p.probe(name)
 		case <-x.src.life.Done():
