@@ -85,6 +85,7 @@ func (c *canary) sing() error {
 	c.mu.Lock()
 	c.up, c.failed = true, nil
 	c.mu.Unlock()
+	c.src.spawn(func() { c.src.probePermissions(l.Connection) }) // ends with the connection; under an alarm it has to wait
 	return c.tend(ch, confirm, blocked, closed)
 }
 

@@ -16,17 +16,22 @@ import (
 )
 
 func TestSourceConforms(t *testing.T) {
-	t.Run("ChannelEach", func(t *testing.T) { conforms(t, 1000) })
-	t.Run("SharedChannels", func(t *testing.T) { conforms(t, -1) })
+	t.Run("ChannelEach", func(t *testing.T) { conforms(t, 1000, nil) })
+	t.Run("SharedChannelsWithLeastPrivilege", func(t *testing.T) { conforms(t, -1, leastPrivilege("suite-")) })
 }
 
-func conforms(t *testing.T, solo int) {
+// conforms runs the suite with an account of these permissions, with nil as whom the address says.
+func conforms(t *testing.T, solo int, p *permission) {
 	t.Helper()
 	const length, prefetch = 100, 20
 	brokertest.TestSource(t, func(t *testing.T) brokertest.Harness {
 		t.Helper()
 		url := rabbittest.VHost(t)
-		s := newSource(t, url, func(o *Options) {
+		mine := url
+		if p != nil {
+			mine = account(t, url, *p)
+		}
+		s := newSource(t, mine, func(o *Options) {
 			o.QueueMaxLength, o.Prefetch, o.SoloQueues = length, prefetch, solo
 		})
 		return newHarness(t, s, url)

@@ -31,6 +31,7 @@ func (s *Source) Health() broker.Health {
 	overloaded(c.blocked, "the message broker has an alarm and blocks publishers")
 	overloaded(!c.held && h.RoundTrip >= s.opts.SlowRoundTrip, "the message broker answers slowly")
 	overloaded(recovering > s.opts.RecoverConcurrency, "many queues are being made again after a loss")
+	h.Reasons = append(h.Reasons, s.permissions.reasons()...)
 	return h
 }
 

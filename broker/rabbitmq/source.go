@@ -28,6 +28,8 @@ type Source struct {
 	canary    canary
 	stats     stats
 
+	permissions permissions
+
 	life  context.Context //nolint:containedctx // the source's own life, ended by Close; every goroutine of it ends with it
 	end   context.CancelFunc
 	tasks sync.WaitGroup // every goroutine
