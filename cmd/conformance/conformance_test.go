@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
 )
 
@@ -37,35 +33,16 @@ func binary(t *testing.T) string {
 // gateway starts a gateway with default bounds and returns its address.
 func gateway(t *testing.T, binary, broker string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log-format", "json", "--broker", broker)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	logs, err := cmd.StderrPipe()
+	spec, err := contract.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	p, err := suite.Start(t.Context(), binary, suite.ServeArgs(spec, broker, nil)...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	t.Cleanup(func() { // the context of the test has ended by now, which stops the gateway
-		<-done
-		_ = cmd.Wait() // how a gateway ends that was told to is looked at in cmd/warren
-	})
-	lines := bufio.NewScanner(logs)
-	for lines.Scan() {
-		var line struct{ Msg, URL string }
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
-			go func() { // ends with the process
-				defer close(done)
-				_, _ = io.Copy(io.Discard, logs)
-			}()
-			return line.URL
-		}
-	}
-	close(done)
-	t.Fatalf("the gateway ended: %s", lines.Text())
-	return ""
+	t.Cleanup(p.Stop)
+	return p.URL
 }
 
 // The requirements that no run of the suite can try with this source, even with a binary.

@@ -39,7 +39,7 @@ func boundsCaps(t *T) {
 	g.Is("P-182", num(bye.object, "code") == 4429, "a fourth of 3 streams: %s", bye)
 	two.Cut()
 	var again *Stream
-	back := g.Eventually(patience, "a stream is given back", func() bool {
+	back := g.Eventually(g.patience, "a stream is given back", func() bool {
 		again = other.SSE()
 		return again.Next().Type() == "ready"
 	})

@@ -98,7 +98,7 @@ func (f *flood) fill() {
 func (f *flood) oldest() int {
 	var stream, id string
 	var offset int
-	f.Eventually(patience, "what was published has come", func() bool {
+	f.Eventually(f.patience, "what was published has come", func() bool {
 		now := f.s.Get()
 		id = str(now, "oldest")
 		return str(now, "newest") == f.id(len(f.slots))
@@ -226,7 +226,7 @@ func (t *T) stuck(path string) *stuckReader {
 	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n", path, t.base.Host)
 	t.Must(err)
 	r := &stuckReader{conn: conn, lines: bufio.NewReaderSize(conn, 4096), since: time.Now()}
-	t.Must(conn.SetReadDeadline(time.Now().Add(patience)))
+	t.Must(conn.SetReadDeadline(time.Now().Add(t.patience)))
 	f, err := r.next()
 	t.Must(err)
 	if str(f, "type") != "ready" {
@@ -255,7 +255,7 @@ func (r *stuckReader) next() (object, error) {
 
 // lookSlow lets a stuck reader go on before the write timeout: it finds itself behind the log.
 func (f *flood) lookSlow(r *stuckReader) {
-	f.Must(r.conn.SetReadDeadline(time.Now().Add(patience)))
+	f.Must(r.conn.SetReadDeadline(time.Now().Add(f.patience)))
 	had, missed, gaps := 0, -1, 0
 	for {
 		frame, err := r.next()
@@ -290,7 +290,7 @@ func (f *flood) lookStuck(r *stuckReader) {
 	})
 	took := time.Since(r.since)
 	// What it can still read ends with a message and not with a clean end; the position is good for coming back.
-	f.Must(r.conn.SetReadDeadline(time.Now().Add(patience)))
+	f.Must(r.conn.SetReadDeadline(time.Now().Add(f.patience)))
 	last := str(r.ready, "id")
 	for {
 		frame, err := r.next()

@@ -11,19 +11,21 @@ import (
 	"net/url"
 	"os/exec"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
 )
 
-// Process is a gateway that a check started.
+// Process is a gateway that was started.
 type Process struct {
+	URL    string // where it listens
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone
 	exited time.Time     // when; good after ended
 }
 
-// generous are bounds under which a check need not hold back.
+// generous are rates under which a check need not hold back.
 var generous = map[string]float64{
 	"request-rate-per-caller": 5000, "request-burst-per-caller": 5000, "create-rate-per-caller": 500, "create-burst-per-caller": 500, "create-rate": 500,
 }
@@ -44,11 +46,7 @@ func (t *T) GatewayOn(broker string, bounds map[string]float64, args ...string) 
 	all := map[string]float64{}
 	maps.Copy(all, generous)
 	maps.Copy(all, bounds)
-	flags := slices.Grow([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log-format", "json", "--broker", broker}, len(all)+len(args))
-	for name, value := range all {
-		flags = append(flags, flag(t.contract.Tables().UnitOf(name), name, value))
-	}
-	p, address := t.start(append(flags, args...))
+	p, address := t.start(slices.Concat(ServeArgs(t.contract, broker, all), args))
 	base, err := url.Parse(address)
 	t.Must(err)
 	o := t.options
@@ -57,8 +55,17 @@ func (t *T) GatewayOn(broker string, bounds map[string]float64, args ...string) 
 	w.names, w.tag, w.source = t.names, t.tag, t.source
 	t.Cleanup(w.transport.CloseIdleConnections)
 	own := &T{w, t.attempt}
-	own.Eventually(patience, "the gateway is ready", func() bool { return own.Get("/readyz").Status == http.StatusOK })
+	own.Eventually(own.patience, "the gateway is ready", func() bool { return own.Get("/readyz").Status == http.StatusOK })
 	return own, p
+}
+
+// ServeArgs are the arguments of a gateway on a free port, with these bounds.
+func ServeArgs(spec *contract.Contract, broker string, bounds map[string]float64) []string {
+	args := slices.Grow([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log-format", "json", "--broker", broker}, len(bounds))
+	for name, value := range bounds {
+		args = append(args, flag(spec.Tables().UnitOf(name), name, value))
+	}
+	return args
 }
 
 func flag(unit, name string, value float64) string {
@@ -68,37 +75,47 @@ func flag(unit, name string, value float64) string {
 	return fmt.Sprintf("--%s=%v", name, int64(value))
 }
 
-// start starts the process and waits until it listens.
+// start starts a gateway that goes with the check.
 func (t *T) start(args []string) (*Process, string) {
-	cmd := exec.CommandContext(context.WithoutCancel(t.ctx), t.options.Binary, args...)
-	logs, err := cmd.StderrPipe()
+	p, err := Start(t.ctx, t.options.Binary, args...)
 	t.Must(err)
-	t.Must(cmd.Start())
-	p := &Process{cmd: cmd, ended: make(chan struct{})}
-	address := make(chan string, 1)
-	go func() { // ends with the process
-		defer close(p.ended)
-		said := readLog(logs, address)
-		_ = cmd.Wait() // how it ended is no concern of the suite
-		p.exited = time.Now()
-		if said != "" {
-			address <- "!" + said
-		}
-	}()
-	t.Cleanup(func() { p.kill() })
-	select {
-	case a := <-address:
-		if why, failed := strings.CutPrefix(a, "!"); failed {
-			t.Fatalf("the gateway ended: %s", why)
-		}
-		return p, a
-	case <-t.ctx.Done():
-		t.Fatalf("the gateway did not listen in time")
-	}
-	return nil, ""
+	t.Cleanup(p.Stop)
+	return p, p.URL
 }
 
-// readLog reads a log to its end and tells the address when it comes; it returns the last line if none came.
+// Start starts a warren executable with these arguments, which make it log in JSON, and waits until it says where it listens. The
+// process outlives ctx; Stop ends it.
+func Start(ctx context.Context, binary string, args ...string) (*Process, error) {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, args...)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &Process{cmd: cmd, ended: make(chan struct{})}
+	address := make(chan string, 1)
+	failed := make(chan string, 1)
+	go func() { // ends with the process
+		defer close(p.ended)
+		last := readLog(logs, address)
+		_ = cmd.Wait() // how it ended is no concern of the suite
+		p.exited = time.Now()
+		failed <- last
+	}()
+	select {
+	case p.URL = <-address:
+		return p, nil
+	case last := <-failed:
+		return nil, fmt.Errorf("the gateway ended: %s", last)
+	case <-ctx.Done():
+		p.Stop()
+		return nil, fmt.Errorf("the gateway does not listen: %w", ctx.Err())
+	}
+}
+
+// readLog reads a log to its end, tells the address when it comes, and returns the last line.
 func readLog(logs io.Reader, address chan<- string) (last string) {
 	lines := bufio.NewScanner(logs)
 	lines.Buffer(nil, 1<<20)
@@ -111,22 +128,21 @@ func readLog(logs io.Reader, address chan<- string) (last string) {
 		}
 		last = lines.Text()
 	}
-	if told {
-		return ""
-	}
-	return "log: " + last
+	return last
 }
 
 // stop asks the process to stop.
 func (p *Process) stop() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 
-// kill ends the process: by asking, and after a while without.
-func (p *Process) kill() {
+// Stop ends the process, by asking and after a while without, and waits until it is gone.
+func (p *Process) Stop() {
 	_ = p.stop() // gone already, perhaps
+	timer := time.NewTimer(3 * time.Second)
+	defer timer.Stop()
 	select {
 	case <-p.ended:
-	case <-time.After(3 * time.Second):
-		_ = p.cmd.Process.Kill()
+	case <-timer.C:
+		_ = p.cmd.Process.Kill() // the same
 		<-p.ended
 	}
 }

@@ -123,7 +123,7 @@ func recoveryCut(t *T) {
 	sse.Bodies(2)
 	ws.Bodies(2)
 	w.set(true)
-	g.Eventually(patience, "the subscription is recovering", func() bool { return str(s.Get(), "state") == "recovering" })
+	g.Eventually(g.patience, "the subscription is recovering", func() bool { return str(s.Get(), "state") == "recovering" })
 	old := s.SSE("from", "earliest")
 	old.Ready()
 	got := old.Bodies(2)

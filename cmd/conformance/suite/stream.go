@@ -117,8 +117,6 @@ func (s *Stream) end(err error) {
 	close(s.ended)
 }
 
-// patience is how long a frame that must come may take.
-const patience = 15 * time.Second
 
 // take returns the next frame, or nil and why there is none.
 func (s *Stream) take(within time.Duration) (*Frame, error) {
@@ -169,7 +167,7 @@ func (s *Stream) Next() *Frame {
 		s.t.Fatalf("%s was refused: %s %s", s.name, s.Refuse, s.Refuse.Raw)
 	}
 	for {
-		f, err := s.take(patience)
+		f, err := s.take(s.t.patience)
 		if err != nil {
 			s.t.Fatalf("%v", err)
 		}
@@ -246,7 +244,7 @@ func (s *Stream) Cut() {
 func (s *Stream) End() error {
 	select {
 	case <-s.ended:
-	case <-time.After(patience):
+	case <-time.After(s.t.patience):
 		s.t.Fatalf("%s does not end", s.name)
 	case <-s.t.ctx.Done():
 		s.t.Fatalf("the check ran out of time before %s ended", s.name)
@@ -284,7 +282,7 @@ func (s *Stream) SendRaw(kind websocket.MessageType, raw []byte) {
 // Ask sends a request and returns its answer; what comes before it stays to be taken.
 func (s *Stream) Ask(request object) *Frame {
 	s.Send(request)
-	f, err := s.pick(patience, func(f *Frame) bool {
+	f, err := s.pick(s.t.patience, func(f *Frame) bool {
 		return f.Type() == "ok" || f.Type() == "error" || f.Type() == "pong"
 	})
 	if err != nil {

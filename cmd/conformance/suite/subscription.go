@@ -104,7 +104,7 @@ func (s *Subscription) WS(pairs ...string) *Stream {
 // Leave cuts the only stream that is attached and waits until the gateway has noticed: until then it hands events to it.
 func (s *Subscription) Leave(stream *Stream) {
 	stream.Cut()
-	s.t.Eventually(patience, "a cut stream is no longer attached", func() bool {
+	s.t.Eventually(s.t.patience, "a cut stream is no longer attached", func() bool {
 		now := s.Get()
 		return num(now, "attachments", "sse")+num(now, "attachments", "ws") == 0
 	})

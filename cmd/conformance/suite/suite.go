@@ -56,6 +56,8 @@ type Options struct {
 	Bounds map[string]float64
 	// Parallel is how many checks run at a time; 12 if 0.
 	Parallel int
+	// Patience is how long anything that must come may take; 15 s if 0.
+	Patience time.Duration
 	// Only limits the run to checks that name one of these requirements, if not empty.
 	Only []string
 	// Progress gets a line per check as it ends; nil: nothing.

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -25,6 +26,7 @@ type World struct {
 	source   Source
 	tag      string // makes names of this run its own
 	names    *atomic.Int64
+	patience time.Duration // how long may take what must come
 	requests *rate.Limiter
 	creates  *rate.Limiter
 
@@ -34,11 +36,15 @@ type World struct {
 // polite is the part of the gateway's rates and caps that the suite uses, so that whoever else is there is not refused.
 const polite = 0.8
 
+// defaultPatience suits a gateway far away, and a busy one.
+const defaultPatience = 15 * time.Second
+
 func newWorld(o Options, base *url.URL, spec *contract.Contract, b *board) *World {
 	if o.Parallel == 0 {
 		o.Parallel = 12
 	}
 	w := &World{options: o, base: base, contract: spec, board: b, names: &atomic.Int64{}, tag: strings.ToLower(rand.Text()[:6])}
+	w.patience = cmp.Or(o.Patience, defaultPatience)
 	w.transport = newTransport()
 	w.requests = w.limiter("request-rate-per-caller", "request-burst-per-caller")
 	w.creates = w.limiter("create-rate-per-caller", "create-burst-per-caller")
