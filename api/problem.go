@@ -136,8 +136,13 @@ func encodeJSON(v any) []byte {
 func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(encodeJSON(v)) // a client that is gone is no error of ours
+	writeLine(w, encodeJSON(v))
 	return nil
+}
+
+// writeLine ends an answer with a newline, so that a terminal's prompt does not stand behind it.
+func writeLine(w http.ResponseWriter, text []byte) {
+	_, _ = w.Write(append(text, '\n')) // a client that is gone is no error of ours
 }
 
 // invalid starts an error of CodeInvalidRequest about a field.

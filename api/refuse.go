@@ -70,7 +70,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 	h.Del("ETag")
 	limitAnswer(w)
 	w.WriteHeader(Status(err.Code))
-	_, _ = w.Write(Problem(err)) // a client that is gone is no error of ours
+	writeLine(w, Problem(err))
 }
 
 // limitAnswer makes a client that does not read its answer lose the connection.

@@ -124,7 +124,7 @@ func TestExchangesAndPublishing(t *testing.T) {
 	s.expect("ready")
 	a := g.do("POST", "/v1/exchanges/a%2Fb/publish", `{"routing_key":"k.1","payload":"eyJhIjoxfQ==","payload_encoding":"base64",
 		"properties":{"content_type":"application/json","timestamp":7,"priority":3,"headers":{"h":[1,{"i":"j"}]}}}`)
-	if string(a.body) != `{"routed":true}` {
+	if string(a.body) != `{"routed":true}`+"\n" {
 		t.Errorf("publish: %d %s", a.status, a.body)
 	}
 	f, _ := json.Marshal(s.expect("message"))
@@ -133,7 +133,7 @@ func TestExchangesAndPublishing(t *testing.T) {
 			t.Errorf("message %s lacks %s", f, want)
 		}
 	}
-	if a := g.do("POST", "/v1/exchanges/a%2Fb/publish", `{"routing_key":"other","payload":""}`); string(a.body) != `{"routed":false}` {
+	if a := g.do("POST", "/v1/exchanges/a%2Fb/publish", `{"routing_key":"other","payload":""}`); string(a.body) != `{"routed":false}`+"\n" {
 		t.Errorf("publish: %d %s", a.status, a.body)
 	}
 }
@@ -149,7 +149,7 @@ func TestHealth(t *testing.T) {
 	g := newGateway(t, func(s *setup) { s.source = fake })
 	check := func(path string, status int, body string) {
 		t.Helper()
-		if a := g.do("GET", path, "", "Host", "10.1.2.3", "Origin", "https://elsewhere.example"); a.status != status || string(a.body) != body {
+		if a := g.do("GET", path, "", "Host", "10.1.2.3", "Origin", "https://elsewhere.example"); a.status != status || string(a.body) != body+"\n" {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
 	}

@@ -98,11 +98,11 @@ func TestTokensDecideWhoMayDoWhat(t *testing.T) {
 	if a := g.do("GET", "/v1/subscriptions", ""); a.header.Get("WWW-Authenticate") != `Bearer realm="warren"` {
 		t.Errorf("challenge %q", a.header.Get("WWW-Authenticate"))
 	}
-	if a := g.do("GET", "/v1/subscriptions", "", bearer(bob)...); string(a.body) != `{"subscriptions":[]}` {
+	if a := g.do("GET", "/v1/subscriptions", "", bearer(bob)...); string(a.body) != `{"subscriptions":[]}`+"\n" {
 		t.Errorf("bob's list: %s", a.body)
 	}
 	g.do("POST", self+"/bindings", eu, bearer(alice)...).subscription(t, http.StatusOK)
-	if a := g.do("GET", "/v1/exchanges", "", bearer(alice)...); string(a.body) != `{"exchanges":[{"name":"orders","type":"topic"}]}` {
+	if a := g.do("GET", "/v1/exchanges", "", bearer(alice)...); string(a.body) != `{"exchanges":[{"name":"orders","type":"topic"}]}`+"\n" {
 		t.Errorf("alice's exchanges: %s", a.body)
 	}
 	s := g.stream(self + "/sse?access_token=" + bob) // whose grants contain the bindings
