@@ -39,6 +39,8 @@ type options struct {
 	short    bool
 	list     bool
 	parallel int
+	soak     time.Duration
+	rate     int
 }
 
 func parse(args []string) (*options, error) {
@@ -50,6 +52,8 @@ func parse(args []string) (*options, error) {
 	flags.BoolVar(&o.short, "short", false, "only the selection that \"go test\" runs")
 	flags.BoolVar(&o.list, "list", false, "print the names of the cells and stop")
 	flags.IntVar(&o.parallel, "parallel", 2, "how many cells to run at once")
+	flags.DurationVar(&o.soak, "soak", 0, "instead of the matrix, a mixed load with random faults for this long")
+	flags.IntVar(&o.rate, "rate", 250, "messages per second and source of the soak")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -87,6 +91,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.soak > 0 {
+		return soak(ctx, o, binary, out)
+	}
 	nodes, end, err := startNodes(ctx, cells)
 	if err != nil {
 		return err
@@ -105,6 +112,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return ctx.Err()
 }
 
+// soak runs for long.
+func soak(ctx context.Context, o *options, binary string, out io.Writer) error {
+	node, err := rabbittest.Start(ctx, nodeOptions)
+	if err != nil {
+		return err
+	}
+	defer node.Close() //nolint:errcheck // its watchdog removes the rest
+	ok, err := matrix.Soak(ctx, matrix.SoakOptions{
+		Binary: binary, Node: node, Seed: o.seed, Duration: o.soak, Rate: o.rate, Out: out,
+	})
+	if err == nil && !ok {
+		err = errRejected
+	}
+	return err
+}
+
+// nodeOptions are those of every broker here.
+var nodeOptions = rabbittest.Options{Plugins: []string{"rabbitmq_event_exchange"}}
+
 // startNodes starts the brokers that the cells need.
 func startNodes(ctx context.Context, cells []matrix.Cell) (nodes matrix.Nodes, end func(), err error) {
 	end = func() {
@@ -114,7 +140,6 @@ func startNodes(ctx context.Context, cells []matrix.Cell) (nodes matrix.Nodes, e
 			}
 		}
 	}
-	opts := rabbittest.Options{Plugins: []string{"rabbitmq_event_exchange"}}
 	for _, c := range cells {
 		node := &nodes.Shared
 		if c.Setup.Own {
@@ -123,7 +148,7 @@ func startNodes(ctx context.Context, cells []matrix.Cell) (nodes matrix.Nodes, e
 		if *node != nil {
 			continue
 		}
-		if *node, err = rabbittest.Start(ctx, opts); err != nil {
+		if *node, err = rabbittest.Start(ctx, nodeOptions); err != nil {
 			end()
 			return nodes, func() {}, err
 		}

@@ -98,6 +98,9 @@ func (c *Client) Record() *oracle.Record { return c.record }
 // Kind returns its kind.
 func (c *Client) Kind() Kind { return c.opts.Kind }
 
+// Sources returns what it listens to from the beginning.
+func (c *Client) Sources() []*oracle.Source { return c.opts.Sources }
+
 // Subscription returns the id of the subscription that it has made, "" if it has none.
 func (c *Client) Subscription() string {
 	c.mu.Lock()

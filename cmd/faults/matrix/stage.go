@@ -159,7 +159,7 @@ func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
 			return err
 		}
 	}
-	if err := s.startGateway(ctx); err != nil {
+	if err := s.startGateway(ctx); err != nil || len(kinds) == 0 {
 		return err
 	}
 	url, err := s.clientURL()
@@ -167,7 +167,7 @@ func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
 		return err
 	}
 	for i, kind := range kinds {
-		s.Clients = append(s.Clients, s.startClient(ctx, kind, fmt.Sprintf("%s-%d", kind, i), url))
+		s.Clients = append(s.Clients, s.startClient(ctx, kind, fmt.Sprintf("%s-%d", kind, i), url, s.Pubs))
 	}
 	return s.awaitClients(ctx)
 }
@@ -225,9 +225,9 @@ func (s *Stage) clientURL() (string, error) {
 	return "http://" + host, nil
 }
 
-func (s *Stage) startClient(ctx context.Context, kind client.Kind, name, url string) *client.Client {
-	sources := make([]*oracle.Source, len(s.Pubs))
-	for i, p := range s.Pubs {
+func (s *Stage) startClient(ctx context.Context, kind client.Kind, name, url string, pubs []*world.Publisher) *client.Client {
+	sources := make([]*oracle.Source, len(pubs))
+	for i, p := range pubs {
 		sources[i] = p.Source()
 	}
 	var extra []*oracle.Source
@@ -257,9 +257,9 @@ func (s *Stage) await(ctx context.Context, patience time.Duration, what string, 
 	defer cancel()
 	late := func() (names []string) {
 		for _, c := range s.Clients {
-			for source, mark := range marks {
-				if got := c.Record().Newest(source); got < mark {
-					names = append(names, fmt.Sprintf("%s has %d of %s, not %d", c.Record().Name(), got, source, mark))
+			for _, source := range c.Sources() {
+				if got, mark := c.Record().Newest(source.Name()), marks[source.Name()]; got < mark {
+					names = append(names, fmt.Sprintf("%s has %d of %s, not %d", c.Record().Name(), got, source.Name(), mark))
 				}
 			}
 		}
@@ -276,14 +276,25 @@ func (s *Stage) finish(ctx context.Context) error {
 	if err := s.awaitClients(ctx); err != nil {
 		return err
 	}
-	marks := make(map[string]int)
-	for _, p := range s.Pubs {
-		p.Stop()
-		marks[p.Source().Name()] = p.Source().LastTaken()
-	}
 	if s.Extra != nil {
 		s.Extra.Stop()
 		s.Extra.Source().Excuse(1, s.Extra.Source().Last())
+	}
+	for _, p := range s.Pubs {
+		p.Stop()
+	}
+	if err := s.arrive(ctx); err != nil {
+		return err
+	}
+	_, err := s.Gateway.Stop()
+	return err
+}
+
+// arrive waits for the last messages, once the publishers have stopped, and ends the clients.
+func (s *Stage) arrive(ctx context.Context) error {
+	marks := make(map[string]int)
+	for _, p := range s.Pubs {
+		marks[p.Source().Name()] = p.Source().LastTaken()
 	}
 	if err := s.await(ctx, arrivePatience, "the last messages", marks); err != nil {
 		return err
@@ -297,8 +308,7 @@ func (s *Stage) finish(ctx context.Context) error {
 		stopped.Go(c.Stop)
 	}
 	stopped.Wait()
-	_, err := s.Gateway.Stop()
-	return err
+	return nil
 }
 
 // clear ends all that is left.
