@@ -36,6 +36,8 @@ type Options struct {
 	Runs   int
 	// Parallel is how many cells run at once beside the one that has a node for itself.
 	Parallel int
+	// Settle bounds how long the consequences of a fault may last; default 90 s.
+	Settle time.Duration
 	// Done is called when a cell is finished, one at a time.
 	Done func(Result)
 }
@@ -134,9 +136,12 @@ func runOnce(ctx context.Context, cell Cell, opts Options, seed uint64) outcome 
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(cell.ID())) // It never fails.
 	s := &Stage{
-		Node: opts.Nodes.Shared, binary: opts.Binary, setup: cell.Setup, truth: oracle.NewTruth(),
+		Node: opts.Nodes.Shared, binary: opts.Binary, settle: opts.Settle, setup: cell.Setup, truth: oracle.NewTruth(),
 		rng:  rand.New(rand.NewPCG(seed, hash.Sum64())), //nolint:gosec // repeatable, not secret
 		name: fmt.Sprintf("f%08x", rand.Uint32()),       //nolint:gosec // unique, not secret
+	}
+	if s.settle == 0 {
+		s.settle = settlePatience
 	}
 	if cell.Setup.Own {
 		s.Node = opts.Nodes.Own

@@ -86,7 +86,7 @@ func (k *soak) stage(name string, seed uint64) *Stage {
 	return &Stage{
 		Node: k.opts.Node, binary: k.opts.Binary, name: fmt.Sprintf("%s%08x", name, rand.Uint32()), //nolint:gosec // unique, not secret
 		rng:   rand.New(rand.NewPCG(k.opts.Seed, seed)), //nolint:gosec // repeatable, not secret
-		begin: k.begin,
+		begin: k.begin, settle: settlePatience,
 		setup: Setup{
 			Events: true, BrokerLink: true, ClientLink: true, Sources: soakSources,
 			Load: world.Load{Rate: k.opts.Rate, Pad: 40}, DeadAfter: 5 * time.Second, ReadBuffer: 128 << 10,

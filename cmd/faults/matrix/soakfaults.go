@@ -40,6 +40,7 @@ func soakBrokerFaults() []soakFault {
 		{name: "channel closed by the broker", do: operator((*world.VHost).CloseChannels)},
 		{name: "channel killed inside the broker", do: operator((*world.VHost).KillChannels)},
 		{name: "consumer cancelled", do: operator((*world.VHost).CancelConsumers)},
+		{name: "messages redelivered", do: operator((*world.VHost).Redeliver)},
 		{name: "queue deleted", do: operator((*world.VHost).DeleteQueues)},
 		{name: "exchange made again", broker: true, do: soakExchange},
 		{name: "broker restarted", broker: true, do: down(func(s *Stage) error { return s.Node.Stop() })},

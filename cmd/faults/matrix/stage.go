@@ -19,8 +19,11 @@ import (
 const (
 	// settlePatience bounds how long after the end of a fault its consequences may last.
 	settlePatience = 90 * time.Second
-	// arrivePatience bounds how long the last message may take.
-	arrivePatience = 45 * time.Second
+	// arrivePatience bounds how long the last message may take, when the fault is over and the publishers have stopped: less than the
+	// heartbeat's 15 seconds, so that a reader which only the next ping wakes is too late.
+	arrivePatience = 12 * time.Second
+	// clearPatience bounds what is done to clear up.
+	clearPatience = 45 * time.Second
 	// announcePatience bounds how long a gap may come after the messages: losses are summed up for at most ten seconds.
 	announcePatience = 15 * time.Second
 	pollInterval     = 20 * time.Millisecond
@@ -41,6 +44,7 @@ type Stage struct {
 	binary string
 	name   string // of the gateway at the broker
 	setup  Setup
+	settle time.Duration // the patience after a fault
 	truth  *oracle.Truth
 	begin  time.Time
 
@@ -141,7 +145,7 @@ func (s *Stage) build(ctx context.Context, kinds []client.Kind) error {
 		return err
 	}
 	s.stack(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrivePatience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearPatience)
 		defer cancel()
 		if err := s.VHost.Remove(ctx); err != nil {
 			s.Note("%v", err)
@@ -248,7 +252,7 @@ func (s *Stage) awaitClients(ctx context.Context) error {
 	for _, p := range s.Pubs {
 		marks[p.Source().Name()] = p.Source().Last() + 1
 	}
-	return s.await(ctx, settlePatience, "messages that were published after the fault", marks)
+	return s.await(ctx, s.settle, "messages that were published after the fault", marks)
 }
 
 // await waits until every client has got these numbers, or later ones.

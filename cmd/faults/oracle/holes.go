@@ -104,7 +104,7 @@ func (c *check) covers() (covers []cover) {
 			covers = append(covers, cover{what: "a new subscription", missed: Unknown, from: i, to: i, until: c.readyAfter(i)})
 		case Ready, Bindings:
 			for _, exchange := range item.Missing {
-				if _, ok := open[exchange]; !ok {
+				if _, ok := open[exchange]; !ok && c.announced(i) {
 					open[exchange] = len(covers)
 					covers = append(covers, cover{
 						what: "missing binding", missed: Unknown, from: i, to: len(c.items), exchange: exchange, window: true, until: forever,
@@ -122,6 +122,11 @@ func (c *check) covers() (covers []cover) {
 		}
 	}
 	return covers
+}
+
+// announced reports whether a binding that is missing from the item on was announced: by a gap right before, or by a ready.
+func (c *check) announced(i int) bool {
+	return c.items[i].Kind == Ready || i > 0 && (c.items[i-1].Kind == Gap || c.items[i-1].Kind == Ready)
 }
 
 // coverOf returns what a gap covers.

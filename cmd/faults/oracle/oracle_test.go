@@ -131,6 +131,7 @@ var judgements = []struct {
 
 	{"BindingLostAndWhatWasQueuedBeforeComesLate", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 m:9:6-6 m:10:9-20", nil, ""},
 	{"BindingLostTwoRunsThatComeLate", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 m:9:6-6 m:10:8-8 m:11:10-20", nil, "without a gap: 9 to 9"},
+	{"BindingLostWithoutAGap", open + "m:1:1-5 missing:s.6 m:7:6-6 m:8:10-11 bound:s.10 m:11:12-20", nil, "without a gap: 7 to 9"},
 	{"BindingLostTwice", open + "m:1:1-5 @9 gap:binding_lost:s.6:null missing:s.7 bound:s.8 gap:binding_lost:s.9:null missing:s.10 bound:s.11 m:12:6-6 m:13:8-8 m:14:10-20", nil, ""},
 
 	{"Resumed", open + "m:1:1-5 connect:s.5 resumed:s.5 m:6:6-20", nil, ""},

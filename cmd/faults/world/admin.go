@@ -95,6 +95,12 @@ func (v *VHost) DeleteQueues(ctx context.Context, gateway string) error {
 	return err
 }
 
+// Redeliver has the broker take back what a gateway has not acknowledged yet, and deliver it again to the same consumers.
+func (v *VHost) Redeliver(ctx context.Context, gateway string) error {
+	_, err := v.eval(ctx, `[rabbit_channel:do(P, {'basic.recover_async', true}, none) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
+	return err
+}
+
 // Forbid takes from everybody the permission to read an exchange, which binding and unbinding need; Allow gives it back.
 func (v *VHost) Forbid(ctx context.Context, exchange string) error {
 	return v.permit(ctx, "^(?!"+exchange+"$).*")
