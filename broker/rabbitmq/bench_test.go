@@ -32,14 +32,20 @@ func benchSource(b *testing.B, url string) *Source {
 	return s
 }
 
-// bareOpen does what Open has to do, with the library alone.
+// bareOpen makes a queue as Open makes it, with the library alone.
 func bareOpen(conn *amqp.Connection, exchange string) (<-chan amqp.Delivery, *amqp.Channel, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, nil, err
 	}
 	name := "bare." + rand.Text()
-	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(10_000), "x-overflow": "drop-head"}
+	if err := ch.Qos(128, 0, false); err != nil {
+		return nil, nil, err
+	}
+	args := amqp.Table{
+		"x-queue-type": "classic", "x-max-length": int64(10_000), "x-max-length-bytes": int64(64 << 20), "x-overflow": "drop-head",
+		"x-message-ttl": int64(300_000), "x-dead-letter-exchange": "nowhere", "x-dead-letter-routing-key": name,
+	}
 	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
 		return nil, nil, err
 	}
