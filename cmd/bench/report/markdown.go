@@ -38,15 +38,25 @@ func (r *Report) goalTable(b *strings.Builder) {
 	}
 	b.WriteString("\n### What was to be shown\n\n| | goal | limit | measured | |\n| --- | --- | --- | --- | --- |\n")
 	for _, g := range r.goals {
-		sign, verdict := "≥", "met"
-		if g.atMost {
-			sign = "≤"
-		}
+		verdict, text, limit, value := "met", g.text, g.bound(), number(median(g.values))
 		if !g.met() {
 			verdict = "**missed**"
 		}
-		fmt.Fprintf(b, "| (%s) | %s | %s %s | %s | %s |\n", g.scenario, g.text, sign, number(g.limit), number(median(g.values)), verdict)
+		if g.or != nil {
+			text += ", or " + g.or.text
+			limit += ", or " + g.or.bound()
+			value += ", " + number(median(g.or.values))
+		}
+		fmt.Fprintf(b, "| (%s) | %s | %s | %s | %s |\n", g.scenario, text, limit, value, verdict)
 	}
+}
+
+// bound writes the limit with its direction.
+func (g *goal) bound() string {
+	if g.atMost {
+		return "≤ " + number(g.limit)
+	}
+	return "≥ " + number(g.limit)
 }
 
 // rowsAndMetrics answers the rows and columns of a scenario's table, in the order of their first appearance.

@@ -71,6 +71,7 @@ type goal struct {
 	limit          float64
 	atMost         bool
 	values         []float64
+	or             *goal // what suffices as well
 }
 
 // AtLeast records for a goal that the value should be no less than the limit.
@@ -79,20 +80,36 @@ func (c *Recorder) AtLeast(text string, value, limit float64) { c.goal(text, val
 // AtMost records for a goal that the value should be no more than the limit.
 func (c *Recorder) AtMost(text string, value, limit float64) { c.goal(text, value, limit, true) }
 
-func (c *Recorder) goal(text string, value, limit float64, atMost bool) {
+// AtLeastOrAtMost records a goal that is met if one value is no less than its limit, or else the other no more than its own.
+func (c *Recorder) AtLeastOrAtMost(text string, value, limit float64, other string, otherValue, otherLimit float64) {
+	g := c.goal(text, value, limit, false)
+	c.report.mu.Lock()
+	defer c.report.mu.Unlock()
+	if g.or == nil {
+		g.or = &goal{scenario: c.id, text: other, limit: otherLimit, atMost: true}
+	}
+	g.or.values = append(g.or.values, otherValue)
+}
+
+func (c *Recorder) goal(text string, value, limit float64, atMost bool) *goal {
 	c.report.mu.Lock()
 	defer c.report.mu.Unlock()
 	for _, g := range c.report.goals {
 		if g.scenario == c.id && g.text == text {
 			g.values = append(g.values, value)
-			return
+			return g
 		}
 	}
-	c.report.goals = append(c.report.goals, &goal{c.id, text, limit, atMost, []float64{value}})
+	g := &goal{scenario: c.id, text: text, limit: limit, atMost: atMost, values: []float64{value}}
+	c.report.goals = append(c.report.goals, g)
+	return g
 }
 
-// met tells whether the median is within the limit.
+// met tells whether the median is within the limit, or what suffices as well is.
 func (g *goal) met() bool {
+	if g.or != nil && g.or.met() {
+		return true
+	}
 	if g.atMost {
 		return median(g.values) <= g.limit
 	}

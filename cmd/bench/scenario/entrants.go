@@ -29,6 +29,17 @@ func (e *Env) gateway() entrant {
 	}}
 }
 
+// gatewayOn is the gateway with a broker behind it: there a message costs it little, and what is left are the deliveries.
+func (e *Env) gatewayOn(rabbit *target.Rabbit) entrant {
+	return entrant{gatewayName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		exchange, err := e.exchange(ctx, rabbit)
+		if err != nil {
+			return nil, err
+		}
+		return target.StartGateway(ctx, target.GatewayOptions{Binary: e.Binary, Broker: rabbit.URL(), Exchange: exchange})
+	}}
+}
+
 func (e *Env) nchan() entrant {
 	return entrant{nchanName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
 		return target.StartNchan(ctx, e.Cores, e.Files)

@@ -49,7 +49,7 @@ func runOwned(ctx context.Context, e *Env, rec *report.Recorder) error {
 		rec.Add(group, gatewayName, "CPU ÷ bare consumer", cost)
 		// Either will do: where the broker eats the machine, the gateway's own cost is what tells.
 		e.flat[n] = min(bare.messages, ours.messages)
-		rec.AtLeast(fmt.Sprintf("deliveries ÷ bare consumer, %s (or CPU ÷ bare consumer ≤ 1.5: it is %.2f)", group, cost), rate, 0.9)
+		rec.AtLeastOrAtMost("deliveries ÷ bare consumer, "+group, rate, 0.9, "CPU ÷ bare consumer", cost, 1.5)
 	}
 	return nil
 }
