@@ -41,6 +41,7 @@ type lanes struct {
 	shared  []*lane
 	opening int
 	idle    []*amqp.Channel // for declaring and binding, with nothing else on them
+	used    bool            // one was borrowed since trim
 }
 
 // join takes a place on a lane.
@@ -149,6 +150,7 @@ func (x *lane) leave() {
 // borrow returns a channel on which nothing else happens.
 func (l *lanes) borrow() (*amqp.Channel, error) {
 	l.mu.Lock()
+	l.used = true
 	for len(l.idle) > 0 {
 		ch := l.idle[len(l.idle)-1]
 		l.idle = l.idle[:len(l.idle)-1]
@@ -173,6 +175,21 @@ func (l *lanes) giveBack(ch *amqp.Channel) {
 	}
 	l.mu.Unlock()
 	if !keep {
+		_ = ch.Close() // An error means that it is closed.
+	}
+}
+
+// trim closes the channels that are kept when none was wanted since it was last
+// called: a broker that nothing is asked of holds nothing of ours for it.
+func (l *lanes) trim() {
+	l.mu.Lock()
+	var idle []*amqp.Channel
+	if !l.used {
+		idle, l.idle = l.idle, nil
+	}
+	l.used = false
+	l.mu.Unlock()
+	for _, ch := range idle {
 		_ = ch.Close() // An error means that it is closed.
 	}
 }

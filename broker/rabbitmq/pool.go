@@ -168,8 +168,12 @@ func (p *pool) lost(c *conn) {
 	p.broadcast()
 }
 
-// reap closes connections that have had no queue for a while, save the last.
+// reap closes connections that have had no queue for a while, save the last, and
+// channels that nobody wanted since it was last called.
 func (p *pool) reap() {
+	for _, c := range p.all() {
+		p.src.spawn(c.lanes.trim)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := time.Now().Add(-p.src.opts.IdleTimeout)
