@@ -57,6 +57,13 @@ func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections is what http.Client calls.
+func (t *roundTripper) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
+}
+
 // watchedStream shows what is read to an EventStream.
 type watchedStream struct {
 	io.ReadCloser

@@ -15,7 +15,7 @@ type edit struct{ File, Old, New string }
 func one(file, old, with string) []edit { return []edit{{file, old, with}} }
 
 // impatient are bounds for faults that show when a reader takes nothing.
-var impatient = map[string]float64{"write-timeout": 3}
+var impatient = map[string]float64{"write-timeout": 8}
 
 // faults are the planted mistakes.
 var faults = []fault{
@@ -30,8 +30,10 @@ var faults = []fault{
 	{
 		Name: "ready before bind-ok", Breaks: []string{"P-33", "P-2"},
 		Edits: []edit{
-			{"broker/memory/broker.go", "\tif err := b.bind(q, spec.Bindings); err != nil {\n\t\treturn nil, err\n\t}\n\tb.queues[q]",
-				"\ttime.AfterFunc(300*time.Millisecond, func() { b.mu.Lock(); defer b.mu.Unlock(); _ = b.bind(q, spec.Bindings) })\n\tb.queues[q]"},
+			{
+				"broker/memory/broker.go", "\tif err := b.bind(q, spec.Bindings); err != nil {\n\t\treturn nil, err\n\t}\n\tb.queues[q]",
+				"\ttime.AfterFunc(300*time.Millisecond, func() { b.mu.Lock(); defer b.mu.Unlock(); _ = b.bind(q, spec.Bindings) })\n\tb.queues[q]",
+			},
 			{"broker/memory/broker.go", "\t\"sync/atomic\"\n", "\t\"sync/atomic\"\n\t\"time\"\n"},
 		},
 	},

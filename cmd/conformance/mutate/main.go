@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	l := &lab{root, dir, spec}
 	if err := l.healthy(ctx, out); err != nil {
 		return err

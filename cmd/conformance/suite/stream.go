@@ -117,7 +117,6 @@ func (s *Stream) end(err error) {
 	close(s.ended)
 }
 
-
 // take returns the next frame, or nil and why there is none.
 func (s *Stream) take(within time.Duration) (*Frame, error) {
 	return s.pick(within, func(*Frame) bool { return true })
