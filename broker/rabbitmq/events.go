@@ -30,6 +30,7 @@ func (x *exchanges) listen() {
 			case err == nil:
 				attempt = 0
 				x.hear(events)
+				x.forgetTypes()
 				pause = x.src.backoff(0)
 			case channelRefused(err):
 				x.src.log.Debug("no events of exchanges; probing only", slog.Any("error", err))
@@ -106,6 +107,14 @@ func (x *exchanges) learnType(name, typ string) {
 	if x.inUse[name] != nil || len(x.seen) < room {
 		x.seen[name] = typ
 	}
+}
+
+// forgetTypes forgets what events told, when no more are heard: an exchange that is made again meanwhile with another type
+// would go on lending its old one to grants with patterns.
+func (x *exchanges) forgetTypes() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	clear(x.seen)
 }
 
 func (x *exchanges) forgetType(name string) {
