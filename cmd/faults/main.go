@@ -10,11 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+	"github.com/warren-gateway/warren/cmd/faults/client"
 	"github.com/warren-gateway/warren/cmd/faults/matrix"
 	"github.com/warren-gateway/warren/cmd/faults/world"
 )
@@ -73,6 +76,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	cells := matrix.Select(matrix.Cells(), o.cell, o.short)
+	web, err := filepath.Abs("web")
+	if err != nil {
+		return err
+	}
+	if err := client.CanScript(web); err != nil {
+		cells = slices.DeleteFunc(cells, func(c matrix.Cell) bool { return c.NeedsScripts() })
+		fmt.Fprintf(os.Stderr, "faults: leaving out clients in JavaScript: %v\n", err)
+	}
 	if o.list {
 		for _, c := range cells {
 			fmt.Fprintln(out, c.ID())
@@ -103,7 +114,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	begin := time.Now()
 	table := matrix.NewTable(out, cells)
 	matrix.Run(ctx, cells, matrix.Options{
-		Binary: binary, Nodes: nodes, Seed: o.seed, Runs: o.runs, Parallel: o.parallel, Done: table.Add,
+		Binary: binary, Web: web, Nodes: nodes, Seed: o.seed, Runs: o.runs, Parallel: o.parallel, Done: table.Add,
 	})
 	table.Sum(time.Since(begin))
 	if table.Rejected > 0 {

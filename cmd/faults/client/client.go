@@ -31,6 +31,8 @@ const (
 	SwitchID    Kind = "switch-id"
 	ListenWS    Kind = "listen-ws" // `warren listen`
 	ListenSSE   Kind = "listen-sse"
+	JS          Kind = "warren.js"   // web/client in Node, SSE and WebSocket by turns
+	EventSource Kind = "EventSource" // Chromium's
 )
 
 // Options say what a client does.
@@ -46,8 +48,8 @@ type Options struct {
 	Extra []*oracle.Source
 	// Clock is the time since an instant that all share.
 	Clock func() time.Duration
-	// Binary is the gateway's, for `warren listen`.
-	Binary string
+	// Binary is the gateway's, for `warren listen`; Web is the directory web of the source, for JavaScript.
+	Binary, Web string
 	// DeadAfter is how long nothing may come before it connects anew; default 25 s, a heartbeat and a bit.
 	DeadAfter time.Duration
 	// ReadBuffer is the size of the socket's buffer; default the system's. Small ones make a stalled reader felt early.
@@ -83,11 +85,12 @@ func Start(ctx context.Context, opts Options) *Client {
 	c := &Client{opts: opts, record: oracle.NewRecord(opts.Name, slices.Concat(opts.Sources, opts.Extra)...), stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		if opts.Kind == ListenWS || opts.Kind == ListenSSE {
-			c.listen(ctx)
-			return
+		switch opts.Kind {
+		case ListenWS, ListenSSE, JS, EventSource:
+			c.outside(ctx)
+		default:
+			c.run(ctx)
 		}
-		c.run(ctx)
 	}()
 	return c
 }

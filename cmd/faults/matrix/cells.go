@@ -26,6 +26,19 @@ var sets = []struct {
 	{"by id", []client.Kind{client.SSEID, client.WSID, client.SwitchID, client.ListenSSE}},
 }
 
+// scripted is the set of clients that are written in JavaScript.
+const scripted = "JavaScript"
+
+// NeedsScripts reports whether the cell needs what client.CanScript looks for.
+func (c *Cell) NeedsScripts() bool { return c.Clients == scripted }
+
+// forScripts are the faults that clients in JavaScript suffer, too.
+var forScripts = []string{
+	"connection closed by the broker", "queue deleted", "exchange made again, with events", "broker killed",
+	"clients' network cut", "clients' network swallows", "clients' network lossy",
+	"gateway stands still until the queue overflows", "gateway killed", "gateway replaced under load", "flood above the log",
+}
+
 // Cells returns the whole matrix.
 func Cells() []Cell {
 	faults := slices.Concat(brokerFaults(), nodeFaults(), brokerNetworkFaults(), clientNetworkFaults(), readerFaults(), gatewayFaults())
@@ -39,6 +52,12 @@ func Cells() []Cell {
 	}
 	for _, f := range bindingFaults() {
 		cells = append(cells, Cell{Fault: f, Clients: "by id", Kinds: []client.Kind{client.SSEID, client.WSID, client.SwitchID}})
+	}
+	for _, name := range forScripts {
+		i := slices.IndexFunc(faults, func(f Fault) bool { return f.Name == name })
+		cell := Cell{Fault: faults[i], Clients: scripted, Kinds: []client.Kind{client.JS, client.EventSource}}
+		cell.Short = false
+		cells = append(cells, cell)
 	}
 	for _, f := range pairs(faults) {
 		cells = append(cells, Cell{Fault: f, Clients: "mixed", Kinds: []client.Kind{client.SSEQuery, client.WSID, client.SwitchQuery, client.ListenSSE}})

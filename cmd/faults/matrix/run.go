@@ -31,9 +31,11 @@ type Nodes struct {
 // Options say how to run a matrix.
 type Options struct {
 	Binary string
-	Nodes  Nodes
-	Seed   uint64
-	Runs   int
+	// Web is the directory web of the source, for clients in JavaScript.
+	Web   string
+	Nodes Nodes
+	Seed  uint64
+	Runs  int
 	// Parallel is how many cells run at once beside the one that has a node for itself.
 	Parallel int
 	// Settle bounds how long the consequences of a fault may last; default 90 s.
@@ -136,7 +138,7 @@ func runOnce(ctx context.Context, cell Cell, opts Options, seed uint64) outcome 
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(cell.ID())) // It never fails.
 	s := &Stage{
-		Node: opts.Nodes.Shared, binary: opts.Binary, settle: opts.Settle, setup: cell.Setup, truth: oracle.NewTruth(),
+		Node: opts.Nodes.Shared, binary: opts.Binary, web: opts.Web, settle: opts.Settle, setup: cell.Setup, truth: oracle.NewTruth(),
 		rng:  rand.New(rand.NewPCG(seed, hash.Sum64())), //nolint:gosec // repeatable, not secret
 		name: fmt.Sprintf("f%08x", rand.Uint32()),       //nolint:gosec // unique, not secret
 	}

@@ -21,7 +21,7 @@ const (
 	settlePatience = 90 * time.Second
 	// arrivePatience bounds how long the last message may take, when the fault is over and the publishers have stopped: less than the
 	// heartbeat's 15 seconds, so that a reader which only the next ping wakes is too late.
-	arrivePatience = 12 * time.Second
+	arrivePatience = 10 * time.Second
 	// clearPatience bounds what is done to clear up.
 	clearPatience = 45 * time.Second
 	// announcePatience bounds how long a gap may come after the messages: losses are summed up for at most ten seconds.
@@ -42,6 +42,7 @@ type Stage struct {
 	Extra *world.Publisher
 
 	binary string
+	web    string
 	name   string // of the gateway at the broker
 	setup  Setup
 	settle time.Duration // the patience after a fault
@@ -239,7 +240,7 @@ func (s *Stage) startClient(ctx context.Context, kind client.Kind, name, url str
 		extra = append(extra, s.Extra.Source())
 	}
 	c := client.Start(ctx, client.Options{
-		Kind: kind, Name: name, URL: url, Sources: sources, Extra: extra, Clock: s.clock, Binary: s.binary,
+		Kind: kind, Name: name, URL: url, Sources: sources, Extra: extra, Clock: s.clock, Binary: s.binary, Web: s.web,
 		DeadAfter: s.setup.DeadAfter, ReadBuffer: s.setup.ReadBuffer,
 	})
 	s.stack(c.Stop)
