@@ -9,8 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/bench/role"
 )
 
@@ -23,7 +22,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	rabbittest.Main(m)
 }
 
 // TestPacedScenarioMeasuresTheGatewayBesideOthers runs real processes, small and short.
@@ -34,7 +33,7 @@ func TestPacedScenarioMeasuresTheGatewayBesideOthers(t *testing.T) {
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
-	for _, row := range []string{"warren SSE", "warren WebSocket", "r3labs/sse SSE", "bare loop SSE", "bare loop WebSocket"} {
+	for _, row := range []string{"warren SSE", "warren WebSocket", "warren, REST SSE", "r3labs/sse SSE", "bare loop SSE", "bare loop WebSocket"} {
 		if !strings.Contains(out.String(), "| "+row+" |") {
 			t.Errorf("no row %q in\n%s", row, out.String())
 		}

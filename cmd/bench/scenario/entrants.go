@@ -11,6 +11,7 @@ import (
 // The names of servers in tables.
 const (
 	gatewayName = "warren"
+	restName    = "warren, REST"
 	nchanName   = "Nchan"
 	loopName    = "bare loop"
 	bareName    = "bare consumer"
@@ -23,8 +24,9 @@ type entrant struct {
 	start func(context.Context) (target.Server, error)
 }
 
+// gateway is the gateway with memory://, to which messages are published by REST.
 func (e *Env) gateway() entrant {
-	return entrant{gatewayName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+	return entrant{restName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
 		return target.StartGateway(ctx, target.GatewayOptions{Binary: e.Binary})
 	}}
 }
@@ -70,6 +72,15 @@ func (e *Env) on(ctx context.Context, who entrant, f func(target.Server) error) 
 	}
 	defer s.Stop()
 	return f(s)
+}
+
+// field is all that scenarios of fan-out compare: the gateway as it is used and with memory://, its peers, and the bare loop.
+func (e *Env) field(ctx context.Context) ([]entrant, error) {
+	rabbit, err := e.broker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []entrant{e.gatewayOn(rabbit), e.gateway(), e.nchan(), e.r3labs(), e.loop()}, nil
 }
 
 // fanOut drives each of the entrants by each of its protocols, each time on a fresh server.

@@ -29,7 +29,11 @@ const (
 )
 
 func runStalled(ctx context.Context, e *Env, rec *report.Recorder) error {
-	for _, who := range []entrant{e.gateway(), e.nchan()} {
+	rabbit, err := e.broker(ctx)
+	if err != nil {
+		return err
+	}
+	for _, who := range []entrant{e.gatewayOn(rabbit), e.nchan()} {
 		for _, kind := range who.kinds {
 			all, err := e.stalledRow(ctx, rec, who, kind, 0)
 			if err != nil {
