@@ -136,16 +136,16 @@ func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
 		body               string
 		good               bool
 	}{
-		"as described":                            {method: "GET", path: "/v1/exchanges", status: 200, body: body, good: true},
-		"another status":                          {method: "GET", path: "/v1/exchanges", status: 202, body: body},
-		"another header":                          {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"X-Extra", "1"}, body: body},
-		"a header is missing":                     {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, body: body},
-		"another header value":                    {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", "max-age=1"}, body: body},
-		"another content type":                    {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body},
-		"another member":                          {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`},
-		"no JSON":                                 {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
-		"an unknown path":                         {method: "GET", path: "/v1/nothing", status: 200, body: body},
-		"an unknown method":                       {method: "POST", path: "/v1/exchanges", status: 200, body: body},
+		"as described":         {method: "GET", path: "/v1/exchanges", status: 200, body: body, good: true},
+		"another status":       {method: "GET", path: "/v1/exchanges", status: 202, body: body},
+		"another header":       {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"X-Extra", "1"}, body: body},
+		"a header is missing":  {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, body: body},
+		"another header value": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", "max-age=1"}, body: body},
+		"another content type": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body},
+		"another member":       {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`},
+		"no JSON":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
+		"an unknown path":      {method: "GET", path: "/v1/nothing", status: 200, body: body},
+		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body},
 		"a request that should have been refused": {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}},
 		"a request that was taken":                {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}, good: true},
 	} {
