@@ -146,6 +146,7 @@ func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
 		"no JSON":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
 		"an unknown path":      {method: "GET", path: "/v1/nothing", status: 200, body: body},
 		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body},
+
 		"a request that should have been refused": {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}},
 		"a request that was taken":                {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}, good: true},
 	} {
