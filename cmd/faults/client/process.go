@@ -35,7 +35,7 @@ func CanScript(web string) error {
 	}
 	for _, name := range []string{os.Getenv("WARREN_TEST_CHROMIUM"), "/usr/bin/chromium"} {
 		if name != "" {
-			if _, err := os.Stat(name); err == nil {
+			if _, err := exec.LookPath(name); err == nil {
 				return nil
 			}
 		}

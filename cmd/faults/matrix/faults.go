@@ -203,6 +203,7 @@ func readerFaults() []Fault {
 	evicted := []string{"evicted"}
 	return []Fault{
 		{Name: "readers stall within the write timeout", Setup: setup, Short: true, Leaves: evicted, Do: stall(11*time.Second, 14*time.Second)},
+		{Name: "half-open clients", Setup: setup, Do: halfOpen},
 		{Name: "readers stall beyond the write timeout", Setup: setup, Leaves: evicted, Do: stall(24*time.Second, 27*time.Second)},
 	}
 }
