@@ -1,8 +1,8 @@
 package readers
 
 import (
-	"bytes"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/warren-gateway/warren/broker"
@@ -30,12 +30,16 @@ func typed(name, contentType, body string) message {
 
 // corpus returns the messages.
 func corpus() []message {
-	all := make([]byte, 256)
-	for i := range all {
-		all[i] = byte(i)
+	return slices.Concat(texts(), binaries(), documents(), envelopes(), larges(), []message{text("the last", "end")})
+}
+
+// texts are valid UTF-8 that a stream of lines could stumble over.
+func texts() []message {
+	control := make([]byte, 32)
+	for i := range control {
+		control[i] = byte(i)
 	}
-	nest := func(n int) string { return strings.Repeat(`[{"a":`, n) + "1" + strings.Repeat("}]", n) }
-	out := []message{
+	return []message{
 		text("empty", ""),
 		text("one line break", "\n"),
 		text("carriage return", "\r"),
@@ -45,19 +49,36 @@ func corpus() []message {
 		text("leading and trailing blanks", "  \t x \t  "),
 		text("a leading colon", ": comment"),
 		text("NUL", "\x00a\x00"),
-		text("control characters", string(all[:32])+"\x7f\u0080\u009f"),
+		text("control characters", string(control)+"\x7f\u0080\u009f"),
 		text("byte order mark", "\ufeffdata"),
 		text("a byte order mark alone", "\ufeff"),
 		text("quotes and backslashes", `"\"\\\/\b\u0041</script>`),
 		text("emoji and combining", "e\u0301 👩‍👩‍👧 𝔘𝔫𝔦\U0010FFFF\uffff\ufffe"),
 		text("right to left", "\u202eabc\u202c\u200f"),
 		text("replacement character", "\ufffd"),
-		{name: "all bytes", key: "k", body: all},
+	}
+}
+
+// binaries are not valid UTF-8.
+func binaries() []message {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	return []message{
+		text("all bytes", string(all)),
 		text("cut UTF-8", "abc\xe2\x82"),
 		text("overlong UTF-8", "\xc0\xaf\xe0\x80\xaf"),
 		text("a surrogate in UTF-8", "\xed\xa0\x80"),
 		text("above U+10FFFF", "\xf4\x90\x80\x80"),
 		text("Latin-1", "gr\xfc\xdfe"),
+	}
+}
+
+// documents are JSON, or claim to be.
+func documents() []message {
+	nest := func(n int) string { return strings.Repeat(`[{"a":`, n) + "1" + strings.Repeat("}]", n) }
+	return []message{
 		typed("JSON with line breaks", "application/json", "{\r\n\t\"a\" : [ 1 ,\n2 ] ,\r \"b\":\"\\n\"}\n"),
 		typed("JSON with line separators", "application/json", "\"\u2028\u2029\\u2028\""),
 		typed("JSON with escapes", "application/json", `"\u0000\u001f\ud83d\ude00\/\\\""`),
@@ -76,6 +97,12 @@ func corpus() []message {
 		typed("deep JSON", "application/json", nest(32)),
 		typed("too deep JSON", "application/json", nest(33)),
 		typed("far too deep JSON", "application/json", strings.Repeat("[", 20000)+strings.Repeat("]", 20000)),
+	}
+}
+
+// envelopes have keys, properties and headers that could break a frame.
+func envelopes() []message {
+	return []message{
 		{name: "a key with line breaks", key: "a\r\nid: 1\n\n.b", body: []byte("x")},
 		{name: "a key that is not UTF-8", key: "a.\xff.b", body: []byte("x")},
 		{name: "an empty key", key: "", body: []byte("x")},
@@ -87,11 +114,15 @@ func corpus() []message {
 		}, body: []byte("x")},
 		{name: "header tables", key: "k", properties: broker.Properties{Headers: table()}, body: []byte("x"), headers: tableJSON},
 	}
-	large := func(name string, unit string) message {
-		return message{name: name, key: "k", body: bytes.Repeat([]byte(unit), maxBody/len(unit))}
+}
+
+// larges are as large as they may be.
+func larges() []message {
+	large := func(name string, unit string) message { return text(name, strings.Repeat(unit, maxBody/len(unit))) }
+	return []message{
+		large("1 MiB on one line", "x"), large("1 MiB of line breaks", "\n"), large("1 MiB of bytes", "\xff\x00"),
+		typed("almost 1 MiB of JSON", "application/json", "["+strings.Repeat("1,\n", maxBody/3-2)+"1]"),
 	}
-	return append(out, large("1 MiB on one line", "x"), large("1 MiB of line breaks", "\n"), large("1 MiB of bytes", "\xff\x00"),
-		typed("almost 1 MiB of JSON", "application/json", "["+strings.Repeat("1,\n", maxBody/3-2)+"1]"), text("the last", "end"))
 }
 
 // table has what header tables can hold in both sources, and nests.
