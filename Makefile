@@ -41,7 +41,7 @@ GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-p
 # $(call test-packages,!,) tests those of PKG that do not use rabbittest, $(call test-packages,,COMMAND) those that do, under COMMAND.
 define test-packages
 packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) /$(subst /,\/,$(RABBITTEST))[ \/]/ { print $$1 }')"; \
-if [ -n "$$packages" ]; then $(2) $(GOTEST) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
+if [ -n "$$packages" ]; then $(2) $(GOTEST) $(3) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
 endef
 
 # What tests that drive the binary, and browsers, are told.
@@ -84,7 +84,7 @@ unit: $(TESTSUM) ## Go tests that need no RabbitMQ, with the race detector
 
 integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them, with the race detector
 	@echo "== integration"
-	@$(call test-packages,,$(RABBITNODE) --)
+	@$(call test-packages,,$(RABBITNODE) --,-p 1)
 
 conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, against the binary (part of integration)
 	@echo "== conformance"

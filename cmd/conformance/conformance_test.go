@@ -59,14 +59,11 @@ var (
 )
 
 func TestGatewayKeepsToTheProtocol(t *testing.T) {
-	t.Parallel()
 	warren := binary(t)
 	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
 		conforms(t, suite.Options{URL: gateway(t, warren, "memory://"), Binary: warren}, leftOutOnMemory)
 	})
 	t.Run("rabbitmq", func(t *testing.T) {
-		t.Parallel()
 		url := rabbittest.VHost(t)
 		conforms(t, suite.Options{URL: gateway(t, warren, url), AMQPURL: url, Binary: warren}, leftOutOnRabbitMQ)
 	})
