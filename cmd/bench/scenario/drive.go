@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -54,6 +55,9 @@ const (
 	// settleTimeout bounds the wait for the last messages at the end.
 	settleTimeout = 3 * time.Second
 )
+
+// errNothingCame says that a reader, and with it the publisher who waits for it, got no further in the measured time.
+var errNothingCame = errors.New("nothing came")
 
 // times answers how long a measurement warms up and how long it takes.
 func (e *Env) times() (warm, measured time.Duration) {
@@ -216,7 +220,7 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 	out.cores = float64(last.cpu-first.cpu) / float64(last.at.Sub(first.at))
 	out.watched = float64(last.watched-first.watched) / float64(last.at.Sub(first.at))
 	if out.perSecond <= 0 {
-		return out, fmt.Errorf("nothing came: %+v", last.counts)
+		return out, fmt.Errorf("%w: %+v", errNothingCame, last.counts)
 	}
 	if last.counts.Lost > 0 {
 		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
