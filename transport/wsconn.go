@@ -49,6 +49,9 @@ type wsConn struct {
 	// unanswered is when the ping was sent that the client has not answered
 	// (0: none), on the server's clock.
 	unanswered atomic.Int64
+	// acked is what the client's kernel had acknowledged when the ping was sent,
+	// or when a late pong was last forgiven; only turns use it.
+	acked uint64
 	// busy says that a request holds up the reader, so that no pong is read.
 	busy atomic.Bool
 
@@ -123,16 +126,29 @@ func (w *wsConn) Close() error {
 // onPong is called by the library for each pong.
 func (w *wsConn) onPong(context.Context, []byte) { w.unanswered.Store(0) }
 
+// steady is how many bytes a client acknowledges between two heartbeats that
+// reads, if slowly: more than heartbeats are.
+const steady = 64 << 10
+
 // silent reports whether a ping has been without an answer for longer than the
-// write timeout, though the reader was not kept from it.
+// write timeout, though the reader was not kept from it. A ping may wait behind
+// megabytes in the kernel's buffers: a client that takes those in is not silent.
 func (w *wsConn) silent(s *Server) bool {
 	since := time.Duration(w.unanswered.Load())
-	return since != 0 && !w.busy.Load() && s.now()-since > s.opts.WriteTimeout
+	if since == 0 || w.busy.Load() || s.now()-since <= s.opts.WriteTimeout {
+		return false
+	}
+	if acked := acknowledged(w.conn); acked-w.acked > steady {
+		w.acked = acked
+		return false
+	}
+	return true
 }
 
 // queuePing makes a ping due, unless the client owes the answer to one.
 func (w *wsConn) queuePing(now time.Duration) {
 	if w.unanswered.CompareAndSwap(0, int64(now)) {
+		w.acked = acknowledged(w.conn)
 		w.mu.Lock()
 		w.pingDue = true
 		w.mu.Unlock()

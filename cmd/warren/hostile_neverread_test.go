@@ -22,6 +22,7 @@ func neverReadCases() []hostileCase {
 			return h.neverRead(2000, requestText("GET /v1/ws?exchange=good", "", upgradeHeader...))
 		}},
 		{name: "never read: streams that are flooded", want: "given up", attack: flooded},
+		{name: "slow: a WebSocket that reads slowly but steadily, which is no attack", slow: true, want: "pong", attack: steady},
 	}
 }
 
@@ -105,4 +106,33 @@ func flooded(h *hostile) string {
 		h.t.Error("none was given up for being slow")
 	}
 	return "given up"
+}
+
+// steady reads a flood at 200 KB/s and answers pings when it comes to them,
+// which is long after they were sent: it makes progress, so it is not given up.
+func steady(h *hostile) string {
+	const pace, step, duration = 100 * time.Millisecond, 20 << 10, 15 * time.Second
+	conn, r := h.socket(0, "/v1/ws?exchange=news&routing_key=steady")
+	if err := h.world.flood("news", 3000, 2<<10); err != nil {
+		h.t.Error(err)
+	}
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for read, begin := 0, time.Now(); time.Since(begin) < duration; {
+		op, payload, err := readWSFrame(r)
+		switch {
+		case err != nil:
+			return "closed after " + time.Since(begin).String()
+		case op == wsClose:
+			return closeAnswer(payload)
+		case op == wsPing:
+			h.write(conn, wsFrame(wsFinal|wsPong, string(payload)))
+		}
+		for read += len(payload); read > step; read -= step {
+			<-tick.C
+		}
+	}
+	// What it finds behind all that it has not read yet tells whether it was given up.
+	h.write(conn, wsFrame(wholeText, jsonPing))
+	return h.until(r, "pong")
 }
