@@ -38,6 +38,9 @@ func (c *Client) eventSource(ctx context.Context, take func([]byte)) error {
 		}
 		return fmt.Errorf("refused: %s %s", resp.Status, text)
 	}
+	if want := strings.HasPrefix(c.opts.URL, "https:"); want != (resp.ProtoMajor == 2) {
+		c.record.Violate("an event stream over %s", resp.Proto)
+	}
 	c.record.Connect(c.position)
 	return c.events(resp.Body, take)
 }
@@ -121,8 +124,11 @@ func (c *Client) webSocket(ctx context.Context, take func([]byte)) error {
 		}
 		target += sep + "after=" + c.position
 	}
+	transport := c.transport()
+	transport.ForceAttemptHTTP2 = false
+	transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
 	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{ //nolint:bodyclose // the library closes it
-		HTTPClient: &http.Client{Transport: c.transport()}, Subprotocols: []string{"warren.v1"},
+		HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"warren.v1"},
 	})
 	if err != nil {
 		return err

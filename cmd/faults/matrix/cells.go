@@ -39,6 +39,12 @@ var forScripts = []string{
 	"gateway stands still until the queue overflows", "gateway killed", "gateway replaced under load", "flood above the log",
 }
 
+// forHTTP2 are the faults that clients over HTTP/2 suffer, too: there the gateway writes on another way.
+var forHTTP2 = []string{
+	"connection closed by the broker", "clients' network cut", "clients' network lossy", "readers stall within the write timeout",
+	"readers stall beyond the write timeout", "gateway killed", "gateway replaced under load", "gateway stands still until the queue overflows",
+}
+
 // Cells returns the whole matrix.
 func Cells() []Cell {
 	faults := slices.Concat(brokerFaults(), nodeFaults(), brokerNetworkFaults(), clientNetworkFaults(), readerFaults(), gatewayFaults())
@@ -49,6 +55,12 @@ func Cells() []Cell {
 			cell.Short = f.Short && i == 0
 			cells = append(cells, cell)
 		}
+	}
+	for _, name := range forHTTP2 {
+		i := slices.IndexFunc(faults, func(f Fault) bool { return f.Name == name })
+		cell := Cell{Fault: faults[i], Clients: "HTTP/2", Kinds: []client.Kind{client.SSEQuery, client.SSEID, client.SwitchQuery}}
+		cell.Setup.TLS, cell.Short = true, false
+		cells = append(cells, cell)
 	}
 	for _, f := range bindingFaults() {
 		cells = append(cells, Cell{Fault: f, Clients: "by id", Kinds: []client.Kind{client.SSEID, client.WSID, client.SwitchID}})

@@ -161,6 +161,10 @@ func (s *Stage) weather(ctx context.Context, link *world.Link, low, high time.Du
 func clientNetworkFaults() []Fault {
 	setup := Setup{ClientLink: true, DeadAfter: 4 * time.Second}
 	return []Fault{
+		{Name: "clients away for longer than a stream lingers", Setup: setup, Do: func(ctx context.Context, s *Stage) error {
+			s.Fault()
+			return s.weather(ctx, s.ToGateway, 34*time.Second, 38*time.Second, world.Weather{Down: true})
+		}},
 		{Name: "clients' network cut", Setup: setup, Short: true, Quiet: true, Do: times(4, 7, func(ctx context.Context, s *Stage) error {
 			return s.weather(ctx, s.ToGateway, 0, time.Second, world.Weather{Down: true})
 		})},
@@ -183,7 +187,7 @@ func clientNetworkFaults() []Fault {
 // readerFaults are done by readers.
 func readerFaults() []Fault {
 	// The log holds 8 MiB: this fills it in some three seconds, and the sockets between in two more.
-	setup := Setup{Load: world.Load{Rate: 350, Pad: 8 << 10}, ReadBuffer: 128 << 10, DeadAfter: time.Minute}
+	setup := Setup{Sources: 2, Load: world.Load{Rate: 180, Pad: 8 << 10}, ReadBuffer: 128 << 10, DeadAfter: time.Minute}
 	stall := func(low, high time.Duration) func(context.Context, *Stage) error {
 		return func(ctx context.Context, s *Stage) error {
 			s.Fault()
@@ -203,6 +207,13 @@ func readerFaults() []Fault {
 	evicted := []string{"evicted"}
 	return []Fault{
 		{Name: "readers stall within the write timeout", Setup: setup, Short: true, Leaves: evicted, Do: stall(11*time.Second, 14*time.Second)},
+		{Name: "messages above the bound", Setup: Setup{Sources: 2, ClientLink: true}, Short: true, Leaves: []string{"oversized"}, Do: times(4, 8, func(ctx context.Context, s *Stage) error {
+			s.Pubs[s.Rand(2)].Oversize(1 + s.Rand(3))
+			if s.Rand(2) == 0 {
+				s.ToGateway.Break()
+			}
+			return nil
+		})},
 		{Name: "half-open clients", Setup: setup, Do: halfOpen},
 		{Name: "readers stall beyond the write timeout", Setup: setup, Leaves: evicted, Do: stall(24*time.Second, 27*time.Second)},
 	}

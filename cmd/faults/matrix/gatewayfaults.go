@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/faults/world"
@@ -12,15 +13,15 @@ import (
 // gatewayFaults are done to the gateway's process.
 func gatewayFaults() []Fault {
 	return []Fault{
-		{Name: "gateway stands still until the queue overflows", Short: true, Leaves: []string{"queue_overflow"}, Do: func(ctx context.Context, s *Stage) error {
+		{Name: "gateway stands still until the queue overflows", Setup: Setup{Sources: 2}, Short: true, Leaves: []string{"queue_overflow"}, Do: func(ctx context.Context, s *Stage) error {
 			s.Fault()
 			if err := s.Gateway.Pause(); err != nil {
 				return err
 			}
 			for _, p := range s.Pubs {
-				p.Flood(12_000 + s.Rand(4000))
+				p.Flood((12_000 + s.Rand(4000)) / len(s.Pubs))
 			}
-			err := world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
+			err := s.flooded(ctx)
 			return errors.Join(err, s.Gateway.Continue())
 		}},
 		{Name: "gateway ends and starts", Do: func(ctx context.Context, s *Stage) error {
@@ -82,8 +83,15 @@ func flood(low, high int) func(context.Context, *Stage) error {
 		for _, p := range s.Pubs {
 			p.Flood(low + s.Rand(high-low))
 		}
-		return world.Poll(ctx, pollInterval, func() bool { return !s.Pubs[0].Flooding() })
+		return s.flooded(ctx)
 	}
+}
+
+// flooded waits until all floods are over.
+func (s *Stage) flooded(ctx context.Context) error {
+	return world.Poll(ctx, pollInterval, func() bool {
+		return !slices.ContainsFunc(s.Pubs, (*world.Publisher).Flooding)
+	})
 }
 
 // drainPatience is the drain window and what a busy machine adds to it.

@@ -30,6 +30,8 @@ var pairsOf = [][2]string{
 	{"gateway stands still until the queue overflows", "channel closed by the broker"},
 	{"gateway out of files", "connection closed by the broker"},
 	{"gateway killed", "clients' network lossy"},
+	{"messages above the bound", "readers stall within the write timeout"},
+	{"messages above the bound", "connection closed by the broker"},
 }
 
 // pairs makes one fault of two.
@@ -71,6 +73,10 @@ func bindingFaults() []Fault {
 		change,
 		pair(change, Fault{Name: "connection closed by the broker", Do: brokerFaults()[0].Do}),
 		pair(change, Fault{Name: "channel closed by the broker", Do: brokerFaults()[1].Do}),
+		{
+			Name: "subscription paused while more goes by than the log holds", Setup: Setup{Sources: 2, Load: world.Load{Rate: 200, Pad: 2 << 10}},
+			Leaves: []string{"evicted"}, Do: pauseTooLong,
+		},
 		{Name: "unbind refused half way", Setup: Setup{Sources: 2}, Do: unbindRefused},
 		slow,
 	}
@@ -87,6 +93,29 @@ func changeBindings(ctx context.Context, s *Stage) error {
 		}
 		if !s.Wait(ctx, 0, 300*time.Millisecond) {
 			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// pauseTooLong pauses subscriptions, and resumes them when their logs have gone on.
+func pauseTooLong(ctx context.Context, s *Stage) error {
+	s.Fault()
+	for _, c := range s.Clients {
+		if err := c.SetPaused(ctx, true); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Pubs {
+		p.Flood(5000)
+	}
+	if err := s.flooded(ctx); err != nil {
+		return err
+	}
+	s.Wait(ctx, time.Second, 3*time.Second)
+	for _, c := range s.Clients {
+		if err := c.SetPaused(ctx, false); err != nil {
+			return err
 		}
 	}
 	return nil

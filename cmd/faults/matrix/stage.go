@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,8 @@ type Setup struct {
 	Own bool
 	// Events asks for a virtual host in which the broker tells of exchanges.
 	Events bool
+	// TLS has the gateway serve with a certificate, and so HTTP/2.
+	TLS bool
 	// BrokerLink and ClientLink put a proxy between gateway and broker, and between clients and gateway.
 	BrokerLink, ClientLink bool
 	// Load is the publishers' rate; the default is 200 messages per second without padding.
@@ -80,6 +83,7 @@ type Setup struct {
 // merge returns what two faults need together.
 func (s Setup) merge(o Setup) Setup {
 	s.Own, s.Events, s.Extra = s.Own || o.Own, s.Events || o.Events, s.Extra || o.Extra
+	s.TLS = s.TLS || o.TLS
 	s.BrokerLink, s.ClientLink = s.BrokerLink || o.BrokerLink, s.ClientLink || o.ClientLink
 	s.Load = world.Load{Rate: max(s.Load.Rate, o.Load.Rate), Pad: max(s.Load.Pad, o.Load.Pad)}
 	s.Sources = max(s.Sources, o.Sources)
@@ -207,7 +211,20 @@ func (s *Stage) startGateway(ctx context.Context) error {
 }
 
 func (s *Stage) newGateway(broker, node string) (*world.Gateway, error) {
-	gateway, err := world.NewGateway(s.binary, append([]string{"--broker", broker, "--node", node}, s.setup.Args...)...)
+	args := append([]string{"--broker", broker, "--node", node}, s.setup.Args...)
+	if s.setup.TLS {
+		dir, err := os.MkdirTemp("", "faults")
+		if err != nil {
+			return nil, err
+		}
+		s.stack(func() { _ = os.RemoveAll(dir) })
+		cert, key, err := world.Certificate(dir)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--tls-cert", cert, "--tls-key", key)
+	}
+	gateway, err := world.NewGateway(s.binary, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +243,9 @@ func (s *Stage) clientURL() (string, error) {
 		}
 		s.stack(link.Close)
 		s.ToGateway, host = link, link.Addr()
+	}
+	if s.setup.TLS {
+		return "https://" + host, nil
 	}
 	return "http://" + host, nil
 }

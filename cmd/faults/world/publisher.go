@@ -32,6 +32,7 @@ type Publisher struct {
 	mu    sync.Mutex // guards the rest
 	load  Load
 	burst int // to be published without a pause
+	large int // of the next messages: above the gateway's bound
 }
 
 // StartPublisher starts a publisher. It declares its exchange once, before it returns.
@@ -63,6 +64,13 @@ func (p *Publisher) Flood(messages int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.burst += messages
+}
+
+// Oversize makes so many of the next messages larger than the gateway takes by default.
+func (p *Publisher) Oversize(messages int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.large += messages
 }
 
 // Flooding reports whether a flood is still going on.
@@ -197,7 +205,7 @@ func (p *Publisher) publish(ctx context.Context, ch *amqp.Channel, waiting func(
 			if ch.IsClosed() {
 				return amqp.ErrClosed
 			}
-			if err := p.one(ctx, ch, load.Pad); err != nil {
+			if err := p.one(ctx, ch, p.pad(load)); err != nil {
 				return err
 			}
 			if burst > 0 {
@@ -222,6 +230,20 @@ func (p *Publisher) due() (Load, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.load, p.burst
+}
+
+// oversized is above the bound of one MiB.
+const oversized = 1<<20 + 1
+
+// pad returns how long the next message's padding is.
+func (p *Publisher) pad(load Load) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.large > 0 {
+		p.large--
+		return oversized
+	}
+	return load.Pad
 }
 
 func (p *Publisher) spend() {
