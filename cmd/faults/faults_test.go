@@ -55,6 +55,18 @@ func judge(t *testing.T, cell matrix.Cell, opts matrix.Options, parallel bool) {
 	}
 }
 
+func TestTwoThousandSubscriptionsAreBackWithinTwiceTheTimeOfABareClient(t *testing.T) {
+	node := rabbittest.Private(t)
+	binary, err := world.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok, err := matrix.Recovery(t.Context(), matrix.RecoveryOptions{Binary: binary, Node: node, Subscriptions: 2000, Out: t.Output()})
+	if err != nil || !ok {
+		t.Error("not recovered as it must:", err)
+	}
+}
+
 func TestMatrixHasEnoughCellsAndEachItsOwnName(t *testing.T) {
 	cells := matrix.Cells()
 	names := make(map[string]bool)

@@ -44,6 +44,7 @@ type options struct {
 	parallel int
 	soak     time.Duration
 	rate     int
+	recovery int
 }
 
 func parse(args []string) (*options, error) {
@@ -57,6 +58,7 @@ func parse(args []string) (*options, error) {
 	flags.IntVar(&o.parallel, "parallel", 2, "how many cells to run at once")
 	flags.DurationVar(&o.soak, "soak", 0, "instead of the matrix, a mixed load with random faults for this long")
 	flags.IntVar(&o.rate, "rate", 250, "messages per second and source of the soak")
+	flags.IntVar(&o.recovery, "recovery", 0, "instead of the matrix, how long this many subscriptions take to be back after a restart of the broker")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -102,8 +104,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.soak > 0 {
-		return soak(ctx, o, binary, out)
+	if o.soak > 0 || o.recovery > 0 {
+		return alone(ctx, o, binary, out)
 	}
 	nodes, end, err := startNodes(ctx, cells)
 	if err != nil {
@@ -123,16 +125,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return ctx.Err()
 }
 
-// soak runs for long.
-func soak(ctx context.Context, o *options, binary string, out io.Writer) error {
+// alone runs what has a broker for itself: the soak, or a recovery.
+func alone(ctx context.Context, o *options, binary string, out io.Writer) error {
 	node, err := rabbittest.Start(ctx, nodeOptions)
 	if err != nil {
 		return err
 	}
 	defer node.Close() //nolint:errcheck // its watchdog removes the rest
-	ok, err := matrix.Soak(ctx, matrix.SoakOptions{
-		Binary: binary, Node: node, Seed: o.seed, Duration: o.soak, Rate: o.rate, Out: out,
-	})
+	var ok bool
+	if o.soak > 0 {
+		ok, err = matrix.Soak(ctx, matrix.SoakOptions{
+			Binary: binary, Node: node, Seed: o.seed, Duration: o.soak, Rate: o.rate, Out: out,
+		})
+	} else {
+		ok, err = matrix.Recovery(ctx, matrix.RecoveryOptions{Binary: binary, Node: node, Subscriptions: o.recovery, Out: out})
+	}
 	if err == nil && !ok {
 		err = errRejected
 	}

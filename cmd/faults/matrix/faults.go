@@ -207,7 +207,7 @@ func readerFaults() []Fault {
 	evicted := []string{"evicted"}
 	return []Fault{
 		{Name: "readers stall within the write timeout", Setup: setup, Short: true, Leaves: evicted, Do: stall(11*time.Second, 14*time.Second)},
-		{Name: "messages above the bound", Setup: Setup{Sources: 2, ClientLink: true}, Short: true, Leaves: []string{"oversized"}, Do: times(4, 8, func(ctx context.Context, s *Stage) error {
+		{Name: "messages above the bound", Setup: Setup{Sources: 2, ClientLink: true}, Short: true, Leaves: []string{"oversized"}, Do: times(4, 8, func(_ context.Context, s *Stage) error {
 			s.Pubs[s.Rand(2)].Oversize(1 + s.Rand(3))
 			if s.Rand(2) == 0 {
 				s.ToGateway.Break()

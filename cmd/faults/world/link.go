@@ -23,6 +23,7 @@ type Link struct {
 	weather Weather
 	changed chan struct{} // closed when the weather changes
 	pairs   map[*pair]struct{}
+	taken   int64
 }
 
 // Weather is how a network is. The zero value is fair.
@@ -58,6 +59,13 @@ func NewLink(to string, seed uint64) (*Link, error) {
 
 // Addr returns where it listens.
 func (l *Link) Addr() string { return l.listener.Addr().String() }
+
+// Accepted returns how many connections it has been asked for.
+func (l *Link) Accepted() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.taken
+}
 
 // Retarget sends new connections somewhere else, and leaves old ones where they are, as a balancer does.
 func (l *Link) Retarget(to string) {
@@ -123,6 +131,7 @@ func (l *Link) serve(client *net.TCPConn) {
 	defer client.Close() //nolint:errcheck // it is over
 	l.mu.Lock()
 	target, weather := l.target, l.weather
+	l.taken++
 	l.mu.Unlock()
 	if weather.Down {
 		_ = client.SetLinger(0)
