@@ -148,6 +148,7 @@ func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
 		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body},
 
 		"a request that should have been refused": {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}},
+		"a query parameter that is not described": {method: "GET", path: "/v1/sse?exchange=x&key=%23", status: 200, header: [2]string{"Content-Type", "text/event-stream"}},
 		"a request that was taken":                {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}, good: true},
 	} {
 		var faults []string

@@ -80,6 +80,7 @@ func (e *exchange) check() {
 	e.checkAnswer(asked, described)
 	// After a handshake a refusal comes as bye, so 101 says nothing about the request.
 	if e.response.StatusCode < http.StatusBadRequest && e.response.StatusCode != http.StatusSwitchingProtocols {
+		e.checkQuery(operation)
 		e.checkRequest(asked)
 	}
 }
@@ -175,6 +176,24 @@ func (e *exchange) checkAnswer(asked *http.Request, described *v3.Response) {
 	}
 	if ok, errs := e.validator.ValidateHttpResponse(asked, resp); !ok {
 		e.add("answer", errs)
+	}
+}
+
+// checkQuery looks for parameters that are not described, where some are.
+func (e *exchange) checkQuery(operation *v3.Operation) {
+	known := map[string]bool{"access_token": true} // a security scheme
+	for _, p := range operation.Parameters {
+		if p.In == "query" {
+			known[p.Name] = true
+		}
+	}
+	if len(known) == 1 {
+		return
+	}
+	for name := range e.request.URL.Query() {
+		if !known[name] {
+			e.fault("the query parameter %q was taken, and is not described", name)
+		}
 	}
 }
 

@@ -222,3 +222,23 @@ func thousands(n int) string {
 	}
 	return s
 }
+
+// TestSchemasThatBothSpecificationsHaveAreTheSame notices a member that is renamed in one of them alone.
+func TestSchemasThatBothSpecificationsHaveAreTheSame(t *testing.T) {
+	rest, _ := read(t, warren.OpenAPI).at(t, "components/schemas").(map[string]any)
+	streams, _ := read(t, warren.AsyncAPI).at(t, "components/schemas").(map[string]any)
+	both := 0
+	for name, schema := range rest {
+		other, ok := streams[name]
+		if !ok {
+			continue
+		}
+		both++
+		if !reflect.DeepEqual(schema, other) {
+			t.Errorf("%s differs:\nopenapi.yaml:  %v\nasyncapi.yaml: %v", name, schema, other)
+		}
+	}
+	if both < 8 {
+		t.Errorf("only %d schemas are in both", both)
+	}
+}
