@@ -45,6 +45,7 @@ type options struct {
 	soak     time.Duration
 	rate     int
 	recovery int
+	pairs    int
 }
 
 func parse(args []string) (*options, error) {
@@ -59,6 +60,7 @@ func parse(args []string) (*options, error) {
 	flags.DurationVar(&o.soak, "soak", 0, "instead of the matrix, a mixed load with random faults for this long")
 	flags.IntVar(&o.rate, "rate", 250, "messages per second and source of the soak")
 	flags.IntVar(&o.recovery, "recovery", 0, "instead of the matrix, how long this many subscriptions take to be back after a restart of the broker")
+	flags.IntVar(&o.pairs, "pairs", 0, "instead of the matrix, this many random pairs of faults, which follow from the seed")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -77,7 +79,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cells := matrix.Select(matrix.Cells(), o.cell, o.short)
+	cells := matrix.Cells()
+	if o.pairs > 0 {
+		cells = matrix.RandomPairs(o.seed, o.pairs)
+	}
+	cells = matrix.Select(cells, o.cell, o.short)
 	web, err := filepath.Abs("web")
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ type Fault struct {
 	Leaves []string
 	// Quiet says that nothing may be missing at all.
 	Quiet bool
+	// Alone says that it watches for something that another fault would hide.
+	Alone bool
 	// Short puts it into the selection for every day.
 	Short bool
 }
@@ -214,7 +216,7 @@ func readerFaults() []Fault {
 			}
 			return nil
 		})},
-		{Name: "half-open clients", Setup: setup, Do: halfOpen},
+		{Name: "half-open clients", Setup: setup, Alone: true, Do: halfOpen},
 		{Name: "readers stall beyond the write timeout", Setup: setup, Leaves: evicted, Do: stall(24*time.Second, 27*time.Second)},
 	}
 }

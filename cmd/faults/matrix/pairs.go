@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,32 @@ func pairs(faults []Fault) []Fault {
 		out[i] = pair(find(names[0]), find(names[1]))
 	}
 	return out
+}
+
+// RandomPairs returns cells of two faults at once that follow from the seed, for a hunt beyond the fixed matrix. Both faults are of
+// different places, and such as can be done at the same time: what stops the broker takes away the hand that would close a channel.
+func RandomPairs(seed uint64, n int) []Cell {
+	places := [][]Fault{brokerFaults(), nodeFaults(), brokerNetworkFaults(), clientNetworkFaults(), readerFaults(), gatewayFaults()}
+	const broker, node = 0, 1
+	rng := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // repeatable, not secret
+	var cells []Cell
+	seen := make(map[string]bool)
+	for tries := 0; len(cells) < n && tries < 100*n; tries++ {
+		i, j := rng.IntN(len(places)), rng.IntN(len(places))
+		if i >= j || i == broker && j == node {
+			continue
+		}
+		a, b := places[i][rng.IntN(len(places[i]))], places[j][rng.IntN(len(places[j]))]
+		if a.Alone || b.Alone {
+			continue
+		}
+		cell := Cell{Fault: pair(a, b), Clients: "random", Kinds: sets[rng.IntN(len(sets))].kinds}
+		if !seen[cell.ID()] {
+			seen[cell.ID()] = true
+			cells = append(cells, cell)
+		}
+	}
+	return cells
 }
 
 // pair does two faults at once. What they leave each for itself they need not leave together.
