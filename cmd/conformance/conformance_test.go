@@ -2,48 +2,16 @@ package main
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
-	"github.com/warren-gateway/warren/cmd/conformance/contract"
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
+	"github.com/warren-gateway/warren/cmd/warren/warrentest"
 )
 
 func TestMain(m *testing.M) { rabbittest.Main(m) }
-
-// binary returns a warren executable: the one that make has built, or a new one.
-func binary(t *testing.T) string {
-	t.Helper()
-	if name, err := exec.LookPath(os.Getenv("WARREN_TEST_BINARY")); err == nil {
-		return name
-	}
-	name := filepath.Join(t.TempDir(), "warren")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", name, "../warren").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return name
-}
-
-// gateway starts a gateway with default bounds and returns its address.
-func gateway(t *testing.T, binary, broker string) string {
-	t.Helper()
-	spec, err := contract.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := suite.Start(t.Context(), binary, suite.ServeArgs(spec, broker, nil)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	return p.URL
-}
 
 // The requirements that no run of the suite can try with this source, even with a binary.
 var (
@@ -59,13 +27,13 @@ var (
 )
 
 func TestGatewayKeepsToTheProtocol(t *testing.T) {
-	warren := binary(t)
+	warren := warrentest.Binary(t)
 	t.Run("memory", func(t *testing.T) {
-		conforms(t, suite.Options{URL: gateway(t, warren, "memory://"), Binary: warren}, leftOutOnMemory)
+		conforms(t, suite.Options{URL: warrentest.Start(t).URL, Binary: warren}, leftOutOnMemory)
 	})
 	t.Run("rabbitmq", func(t *testing.T) {
 		url := rabbittest.VHost(t)
-		conforms(t, suite.Options{URL: gateway(t, warren, url), AMQPURL: url, Binary: warren}, leftOutOnRabbitMQ)
+		conforms(t, suite.Options{URL: warrentest.Start(t, "--broker", url).URL, AMQPURL: url, Binary: warren}, leftOutOnRabbitMQ)
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/conformance/contract"
-	"github.com/warren-gateway/warren/cmd/conformance/suite"
+	"github.com/warren-gateway/warren/cmd/warren/warrentest"
 )
 
 // network is a connection between client and gateway that can be cut.
@@ -180,15 +180,7 @@ func (e *example) says(begin string) {
 
 func TestExampleClientIsCutResumesAndReportsGaps(t *testing.T) {
 	t.Parallel()
-	spec, err := contract.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway, err := suite.Start(t.Context(), binary(t), suite.ServeArgs(spec, "memory://", map[string]float64{"log-frames": 4})...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(gateway.Stop)
+	gateway := warrentest.Start(t, "--log-frames", "4")
 	direct := &rest{t, gateway.URL}
 	direct.call(http.MethodPut, "/v1/exchanges/builds", `{"type":"topic"}`)
 	network, address := newNetwork(t, strings.TrimPrefix(gateway.URL, "http://"))
@@ -222,15 +214,7 @@ func TestExampleClientIsCutResumesAndReportsGaps(t *testing.T) {
 
 func TestExampleClientStopsAtAFinalRefusal(t *testing.T) {
 	t.Parallel()
-	spec, err := contract.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway, err := suite.Start(t.Context(), binary(t), suite.ServeArgs(spec, "memory://", nil)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(gateway.Stop)
+	gateway := warrentest.Start(t)
 	e := startExample(t, gateway.URL+"/v1/sse?exchange=none", 1)
 	e.says("refused: 404")
 	if err := e.end(); err == nil {
