@@ -2,10 +2,19 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/warren-gateway/warren/api/identity"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
 	"github.com/warren-gateway/warren/cmd/warren/warrentest"
@@ -35,6 +44,56 @@ func TestGatewayKeepsToTheProtocol(t *testing.T) {
 		url := rabbittest.VHost(t)
 		conforms(t, suite.Options{URL: warrentest.Start(t, "--broker", url).URL, AMQPURL: url, Binary: warren}, leftOutOnRabbitMQ)
 	})
+}
+
+// A deployment that asks for tokens is driven with one; the rates are such that nothing has to wait.
+func TestGatewayThatAsksForTokensKeepsToTheProtocol(t *testing.T) {
+	t.Parallel()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	grant, err := identity.ParseGrant("conformance.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := identity.Mint(identity.MintOptions{KeyFile: key, Subject: "conformance", TTL: time.Hour, Grants: identity.Grants{grant}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := warrentest.Start(t, "--jwt-key", key, "--request-rate-per-caller", "500", "--request-burst-per-caller", "500", "--create-rate-per-caller", "100")
+	var only []string
+	for i := 1; i <= 131; i++ { // not what waits for time to pass, or is used up
+		if id := "P-" + strconv.Itoa(i); !slices.Contains([]string{"P-24", "P-25", "P-96", "P-97", "P-98", "P-100", "P-101", "P-102", "P-107", "P-122", "P-69"}, id) {
+			only = append(only, id)
+		}
+	}
+	rows, err := suite.Run(t.Context(), suite.Options{
+		URL: g.URL, Token: string(token), Only: only,
+		Bounds: map[string]float64{"request-rate-per-caller": 500, "request-burst-per-caller": 500, "create-rate-per-caller": 100},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for _, r := range rows {
+		if r.Failed() {
+			t.Errorf("%s: %s\n\tseen: %s", r.ID, r.Text, r.Seen)
+		} else if r.Passed() {
+			passed++
+		}
+	}
+	if passed < 80 {
+		t.Errorf("only %d requirements were tried", passed)
+	}
 }
 
 // conforms runs the suite and fails for each requirement that is broken, or left out although it can be tried.

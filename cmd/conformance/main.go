@@ -78,6 +78,7 @@ func parse(args []string, stderr io.Writer) (suite.Options, settings, error) {
 	flags.StringVar(&o.URL, "url", "", "the gateway, such as http://127.0.0.1:8080")
 	flags.BoolVar(&memory, "memory", false, "it was started with --broker memory://: publish through it")
 	flags.StringVar(&o.AMQPURL, "amqp", "", "the RabbitMQ server behind it, to publish to")
+	flags.StringVar(&o.Token, "token", "", "a token that grants all of the exchanges conformance.*, where the gateway asks for one")
 	flags.StringVar(&o.Binary, "binary", "", "a warren executable, to start gateways in other configurations (tokens, TLS, drain, small bounds)")
 	flags.StringArrayVar(&set, "set", nil, "FLAG=VALUE of a bound that is not at its default, durations in seconds; repeat for more")
 	flags.StringSliceVar(&o.Only, "only", nil, "requirements to try, such as P-47,P-48; all if left out")

@@ -122,12 +122,9 @@ func (e *exchange) checkUnknownPath() {
 	e.checkAnswer(probe, described)
 }
 
-// implicitHeaders need no description: x-implicit-headers of openapi.yaml.
-var implicitHeaders = []string{"Connection", "Content-Length", "Content-Type", "Date", "Keep-Alive", "Transfer-Encoding"}
-
 func (e *exchange) checkHeaders(described *v3.Response) {
 	known := map[string]bool{}
-	for _, name := range implicitHeaders {
+	for _, name := range e.tables.Implicit {
 		known[name] = true
 	}
 	if described.Headers != nil {
@@ -208,7 +205,7 @@ func (e *exchange) checkRequest(asked *http.Request) {
 
 func (e *exchange) add(what string, errs []*errors.ValidationError) {
 	for _, err := range errs {
-		var more []string
+		more := make([]string, 0, len(err.SchemaValidationErrors))
 		for _, s := range err.SchemaValidationErrors {
 			more = append(more, s.Reason+" at "+s.KeywordLocation)
 		}

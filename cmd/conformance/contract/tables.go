@@ -16,6 +16,7 @@ type Tables struct {
 	Requests []RequestType // x-request-types
 	Defaults []Default     // x-defaults, of both
 	Bounds   []Bound       // x-bounds, of both
+	Implicit []string      // x-implicit-headers of openapi.yaml: headers that need no description
 }
 
 // ProblemCode is a row of x-problem-codes.
@@ -72,6 +73,7 @@ type commonTables struct {
 	ProblemCodes []ProblemCode `yaml:"x-problem-codes"`
 	Defaults     []Default     `yaml:"x-defaults"`
 	Bounds       []Bound       `yaml:"x-bounds"`
+	Implicit     []string      `yaml:"x-implicit-headers"`
 }
 
 type asyncTables struct {
@@ -106,7 +108,7 @@ func readTables(openapi, asyncapi []byte) (Tables, error) {
 	}
 	return Tables{
 		Problems: streams.ProblemCodes, Closes: streams.CloseCodes, Gaps: streams.GapReasons, Frames: streams.FrameTypes,
-		Requests: streams.RequestTypes, Defaults: streams.Defaults, Bounds: streams.Bounds,
+		Requests: streams.RequestTypes, Defaults: streams.Defaults, Bounds: streams.Bounds, Implicit: rest.Implicit,
 	}, nil
 }
 

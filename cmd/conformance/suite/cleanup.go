@@ -17,6 +17,7 @@ func (w *World) delete(path string) {
 	if err != nil {
 		return
 	}
+	w.authorize(req.Header)
 	resp, err := (&http.Client{Transport: w.transport}).Do(req)
 	if err == nil {
 		_ = resp.Body.Close()

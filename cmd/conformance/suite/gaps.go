@@ -223,7 +223,11 @@ func (t *T) stuck(path string) *stuckReader {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // as for all gateways under test
 	}
 	t.Must(t.requests.Wait(t.ctx))
-	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n", path, t.base.Host)
+	h := header("Accept", "text/event-stream", "Connection", "close")
+	t.authorize(h)
+	var lines strings.Builder
+	_ = h.Write(&lines) // a Builder takes all
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, t.base.Host, lines.String())
 	t.Must(err)
 	r := &stuckReader{conn: conn, lines: bufio.NewReaderSize(conn, 4096), since: time.Now()}
 	t.Must(conn.SetReadDeadline(time.Now().Add(t.patience)))

@@ -50,7 +50,7 @@ func (t *T) GatewayOn(broker string, bounds map[string]float64, args ...string) 
 	base, err := url.Parse(address)
 	t.Must(err)
 	o := t.options
-	o.URL, o.Bounds = address, all
+	o.URL, o.Bounds, o.Token = address, all, ""
 	w := newWorld(o, base, t.contract, t.board)
 	w.names, w.tag, w.source = t.names, t.tag, t.source
 	t.Cleanup(w.transport.CloseIdleConnections)

@@ -126,7 +126,15 @@ func (t *T) request(c Call) *http.Request {
 		}
 	}
 	req.Host = c.Host
+	t.authorize(req.Header)
 	return req
+}
+
+// authorize adds the token of the run, if there is one and the check brings none of its own.
+func (w *World) authorize(h http.Header) {
+	if w.options.Token != "" && h.Get("Authorization") == "" {
+		h.Set("Authorization", "Bearer "+w.options.Token)
+	}
 }
 
 // URL resolves a path against the gateway's address.

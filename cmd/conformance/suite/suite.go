@@ -23,6 +23,8 @@ const (
 	Patient                    // much time, most of it waiting: it starts first
 	First                      // the burst of requests, soon: the others wait until it has ended or called LetOthersStart
 	Gateway                    // gateways of its own, in other configurations: Options.Binary
+	Anonymous                  // that callers need no token: Options.Token is empty
+	TLS                        // that the gateway is reached over https
 	Oversized                  // messages above the gateway's bound, which memory:// takes only if the bound is small
 )
 
@@ -49,6 +51,8 @@ type Options struct {
 	URL string
 	// AMQPURL is the server behind it; "" with memory://.
 	AMQPURL string
+	// Token is sent with every request, where the gateway asks for one. It has to grant all of the exchanges conformance.*.
+	Token string
 	// Binary is a warren executable, of which gateways in other configurations are started for what no running gateway can
 	// show (tokens, TLS, a drain, small bounds). Without it these requirements are left out.
 	Binary string
@@ -145,6 +149,10 @@ func (w *World) why(needs Need) string {
 		return "the gateway has no exchanges of its own"
 	case needs&AMQP != 0 && memory:
 		return "needs RabbitMQ (--amqp)"
+	case needs&Anonymous != 0 && w.options.Token != "":
+		return "needs a gateway that asks for no token"
+	case needs&TLS != 0 && !w.HTTPS():
+		return "the gateway is not reached over https"
 	case needs&Gateway != 0 && w.options.Binary == "":
 		return "needs gateways in other configurations (--binary)"
 	case needs&Oversized != 0 && memory && w.Bound("max-message-bytes") > publishable:

@@ -27,6 +27,10 @@ func (t *T) dial(path string, o *websocket.DialOptions) *Stream {
 		t.Fatalf("GET %s: %v", path, err)
 	}
 	o.HTTPClient = t.client(t.transport)
+	if o.HTTPHeader == nil {
+		o.HTTPHeader = http.Header{}
+	}
+	t.authorize(o.HTTPHeader)
 	conn, resp, err := websocket.Dial(t.ctx, t.URL(path), o) //nolint:bodyclose // the library says that nobody needs to
 	if resp != nil {
 		s.Status, s.Header = resp.StatusCode, resp.Header
