@@ -16,6 +16,7 @@ import (
 	"github.com/warren-gateway/warren/api/identity"
 	"github.com/warren-gateway/warren/broker"
 	"github.com/warren-gateway/warren/broker/memory"
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
 	"github.com/warren-gateway/warren/transport"
 )
 
@@ -81,7 +82,11 @@ func newGateway(t *testing.T, change ...func(*setup)) *gateway {
 		defer close(done)
 		_ = server.Serve(listener)
 	}()
-	g.client = &http.Client{Transport: &http.Transport{}, Timeout: deadline}
+	var way http.RoundTripper = &http.Transport{}
+	if s.options.StreamLinger == 0 || s.options.StreamLinger >= time.Second { // the contract knows no shorter ones
+		way = contract.Watch(t, way)
+	}
+	g.client = &http.Client{Transport: way, Timeout: deadline}
 	t.Cleanup(func() {
 		g.client.CloseIdleConnections()
 		g.streams.Close()
