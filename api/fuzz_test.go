@@ -1,9 +1,12 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"testing"
 	"unicode/utf8"
 
@@ -115,6 +118,58 @@ func FuzzQuery(f *testing.F) {
 		}
 		if p.given != (id != "" || q.has("after")) || p.last < 0 {
 			t.Errorf("place %+v", p)
+		}
+	})
+}
+
+// FuzzOrigin presents origins to a gateway that allows few: what it allows is
+// one of them, to the letter but for case.
+func FuzzOrigin(f *testing.F) {
+	o, err := newOrigins("127.0.0.1:8080", "", []string{"https://app.example.org", "https://*.pages.example.org"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		"null", "http://127.0.0.1:8080", "http://localhost:8080", "https://app.example.org", "https://app.example.org:443", "https://a.pages.example.org",
+		"https://app.example.org.evil", "https://x@app.example.org", "http://[::1]:8080", "https://.pages.example.org", "HTTPS://APP.example.org", "https://a/.pages.example.org",
+	} {
+		f.Add(seed)
+	}
+	allowed := regexp.MustCompile(`(?i)^(https?://(127\.0\.0\.1|localhost|\[::1\]):8080|https://app\.example\.org(:443)?|https://[^/?#@\\ ]+\.pages\.example\.org(:443)?)$`)
+	f.Fuzz(func(t *testing.T, origin string) {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/sse", nil)
+		r.Host = "127.0.0.1:8080"
+		if o.allows(r, origin) && !allowed.MatchString(origin) {
+			t.Errorf("%q is allowed", origin)
+		}
+	})
+}
+
+// FuzzDepth compares with encoding/json how deep JSON nests.
+func FuzzDepth(f *testing.F) {
+	for _, seed := range []string{`[]`, `{"a":[{"b":1}]}`, `"[[["`, `"\"["`, `"\\"`, `[{"]":"}"}]`} {
+		f.Add([]byte(seed), 2)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, levels int) {
+		if !json.Valid(raw) || levels < 0 {
+			return
+		}
+		depth, most := 0, 0
+		for dec := json.NewDecoder(bytes.NewReader(raw)); ; {
+			token, err := dec.Token()
+			if err != nil {
+				break
+			}
+			switch token {
+			case json.Delim('['), json.Delim('{'):
+				depth++
+				most = max(most, depth)
+			case json.Delim(']'), json.Delim('}'):
+				depth--
+			}
+		}
+		if got := deeper(raw, levels); got != (most > levels) {
+			t.Errorf("%q nests %d levels, deeper than %d: %v", raw, most, levels, got)
 		}
 	})
 }
