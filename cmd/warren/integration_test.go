@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
 	"github.com/warren-gateway/warren/cmd/warren/warrentest"
 )
 
@@ -39,7 +40,7 @@ func request(t *testing.T, method, url, body string, into any) int {
 	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	resp, err := transport.RoundTrip(req)
+	resp, err := contract.Watch(t, transport).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/coder/websocket"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warren-gateway/warren/cmd/conformance/contract"
 )
 
 // rabbitPublisher declares and publishes over AMQP, as those whom the gateway
@@ -113,7 +115,7 @@ func openSSE(t *testing.T, url string, header http.Header) *frameReader {
 	}
 	maps.Copy(req.Header, header)
 	transport := &http.Transport{}
-	resp, err := transport.RoundTrip(req)
+	resp, err := contract.Watch(t, transport).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
