@@ -35,7 +35,8 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 
 // ConnectionLimits bound open connections. Zero is no bound.
 type ConnectionLimits struct {
-	// Total is for the process. It should exceed the streams there may be.
+	// Total is for the process. It should exceed the streams there may be. Where
+	// the system lets a process have fewer files open, it is less.
 	Total int
 	// PerAddress is for one client address (IPv6: its /64).
 	PerAddress int
@@ -52,7 +53,26 @@ type ConnectionLimits struct {
 // they are closed, also those that were taken over by streams. Their concrete
 // type embeds *net.TCPConn where the listener's own do.
 func LimitConnections(listener net.Listener, limits ConnectionLimits) net.Listener {
+	limits.Total = connectionsWithin(limits.Total, openFiles())
 	return &limitedListener{Listener: listener, limits: limits, byAddress: map[netip.Addr]int{}}
+}
+
+// otherFiles are left for what is no client's connection: the broker's, files of
+// certificates, profiles.
+const otherFiles = 256
+
+// connectionsWithin is how many connections there may be of those wanted (0: any
+// number) when so many files can be open (0: not known). At the system's own
+// limit nobody would get an answer, and a lost broker could not be reached again.
+func connectionsWithin(want, files int) int {
+	if files <= 0 {
+		return want
+	}
+	most := max(files-otherFiles, files/2, 1)
+	if want <= 0 {
+		return most
+	}
+	return min(want, most)
 }
 
 type limitedListener struct {

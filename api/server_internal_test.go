@@ -1,0 +1,16 @@
+package api
+
+import "testing"
+
+func TestConnectionsLeaveRoomForOtherFiles(t *testing.T) {
+	for _, c := range []struct{ want, files, most int }{
+		{62564, 1 << 20, 62564}, {62564, 20000, 19744}, {62564, 300, 150}, {62564, 1, 1}, {62564, 0, 62564}, {0, 0, 0}, {0, 20000, 19744}, {100, 20000, 100},
+	} {
+		if got := connectionsWithin(c.want, c.files); got != c.most {
+			t.Errorf("%d wanted, %d files: %d, want %d", c.want, c.files, got, c.most)
+		}
+	}
+	if n := openFiles(); n < 0 {
+		t.Errorf("%d files", n)
+	}
+}
