@@ -97,10 +97,10 @@ func TestTwoHundredThousandMessagesReachBothTransportsWhileOneNeverReads(t *test
 	}
 
 	var group sync.WaitGroup
-	var arrived *atomic.Int64
+	var arrived []*atomic.Int64
 	for name, r := range map[string]*frameReader{"ws": ws, "sse": sse} {
 		c := mustBeReady(t, r)
-		arrived = &c.seen
+		arrived = append(arrived, &c.seen)
 		group.Go(func() {
 			if err := c.until(r, messages); err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -111,7 +111,7 @@ func TestTwoHundredThousandMessagesReachBothTransportsWhileOneNeverReads(t *test
 		})
 	}
 	begin := time.Now()
-	pub.publishAhead("flood", 1, messages, arrived)
+	pub.publishAhead("flood", 1, messages, arrived...)
 	group.Wait()
 	t.Logf("%d messages in %v", messages, time.Since(begin))
 }

@@ -91,6 +91,23 @@ func inMemory(t *testing.T) (broker.Source, publish) {
 	}
 }
 
+// awaitConnection waits until the source can be used: it connects by itself,
+// while a gateway already answers.
+func awaitConnection(t *testing.T, source broker.Source) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !source.Health().Ready {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("no connection to RabbitMQ after a minute: %+v", source.Health())
+		}
+	}
+}
+
 // onRabbitMQ is a source on a real server.
 func onRabbitMQ(t *testing.T, url string) (broker.Source, publish) {
 	t.Helper()
@@ -98,6 +115,7 @@ func onRabbitMQ(t *testing.T, url string) (broker.Source, publish) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitConnection(t, source)
 	conn, err := amqp.Dial(url)
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func drainAll(t *T) {
 	// Streams whose clients read end at once; one whose client takes nothing keeps the gateway for its window.
 	y := g.Exchange("topic")
 	stuck := g.stuck(g.Create(on(y, "#")).Path + "/sse")
-	g.Publish(y, "a", slices.Repeat([]string{strings.Repeat("x", 56<<10)}, 110)...)
+	g.Publish(y, "a", slices.Repeat([]string{strings.Repeat("x", 56<<10)}, g.untaken()/(56<<10)+20)...)
 	g.Publish(x, "a", "m1", "m2", strings.Repeat("x", 40<<10))
 	began := time.Now()
 	t.Must(p.stop())

@@ -75,12 +75,26 @@ func flag(unit, name string, value float64) string {
 	return fmt.Sprintf("--%s=%v", name, int64(value))
 }
 
-// start starts a gateway that goes with the check.
+// start starts a gateway that goes with the check, and a proxy before it if the run has one; it returns where to reach it.
 func (t *T) start(args []string) (*Process, string) {
-	p, err := Start(t.ctx, t.options.Binary, args...)
+	var p *Process
+	gateway := func(more ...string) (string, error) {
+		var err error
+		if p, err = Start(t.ctx, t.options.Binary, slices.Concat(args, more)...); err != nil {
+			return "", err
+		}
+		t.Cleanup(p.Stop)
+		return p.URL, nil
+	}
+	if t.options.Front == nil {
+		address, err := gateway()
+		t.Must(err)
+		return p, address
+	}
+	address, stop, err := t.options.Front(t.ctx, gateway)
 	t.Must(err)
-	t.Cleanup(p.Stop)
-	return p, p.URL
+	t.Cleanup(stop)
+	return p, address
 }
 
 // Start starts a warren executable with these arguments, which make it log in JSON, and waits until it says where it listens. The

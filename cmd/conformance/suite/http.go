@@ -17,6 +17,7 @@ type object = map[string]any
 // Reply is an answer with its body read.
 type Reply struct {
 	Status int
+	Proto  int // the major version of HTTP
 	Header http.Header
 	Raw    []byte
 	Body   object // nil if the body is no JSON object
@@ -93,7 +94,7 @@ func (t *T) read(resp *http.Response) *Reply {
 }
 
 func reply(resp *http.Response, raw []byte) *Reply {
-	r := &Reply{Status: resp.StatusCode, Header: resp.Header, Raw: raw}
+	r := &Reply{Status: resp.StatusCode, Proto: resp.ProtoMajor, Header: resp.Header, Raw: raw}
 	if strings.Contains(resp.Header.Get("Content-Type"), "json") {
 		r.Body = parse(raw)
 	}

@@ -19,7 +19,7 @@ import (
 
 func init() {
 	register(
-		Check{Name: "speak HTTP/2 over TLS", Of: []string{"P-170"}, Needs: Gateway, Run: http2Own},
+		Check{Name: "speak HTTP/2 over TLS", Of: []string{"P-170"}, Needs: Gateway | Direct, Run: http2Own},
 		Check{Name: "speak HTTP/2", Of: []string{"P-170"}, Needs: TLS, Run: http2Streams},
 	)
 }

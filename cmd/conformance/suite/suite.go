@@ -26,6 +26,7 @@ const (
 	Anonymous                  // that callers need no token: Options.Token is empty
 	TLS                        // that the gateway is reached over https
 	Oversized                  // messages above the gateway's bound, which memory:// takes only if the bound is small
+	Direct                     // nothing between the suite and the gateway: Options.Front is nil
 )
 
 // Check tries something and records what it saw.
@@ -58,6 +59,8 @@ type Options struct {
 	Binary string
 	// Bounds are the values of flags (without dashes, durations in seconds) that are not at their default.
 	Bounds map[string]float64
+	// Front says that a proxy stands before URL, and puts one like it before each gateway that is started of Binary. nil: none.
+	Front Front
 	// Parallel is how many checks run at a time; 12 if 0.
 	Parallel int
 	// Patience is how long anything that must come may take; 15 s if 0.
@@ -67,6 +70,10 @@ type Options struct {
 	// Progress gets a line per check as it ends; nil: nothing.
 	Progress io.Writer
 }
+
+// Front puts a proxy before a gateway. It calls start once, with the arguments that a gateway behind this proxy needs, and gets where
+// the gateway listens. It returns where the proxy does, and what ends it.
+type Front func(ctx context.Context, start func(args ...string) (backend string, err error)) (address string, stop func(), err error)
 
 // status is how a requirement fared.
 type status int
@@ -155,6 +162,8 @@ func (w *World) why(needs Need) string {
 		return "the gateway is not reached over https"
 	case needs&Gateway != 0 && w.options.Binary == "":
 		return "needs gateways in other configurations (--binary)"
+	case needs&Direct != 0 && w.options.Front != nil:
+		return "a proxy ends the connection that this is about"
 	case needs&Oversized != 0 && memory && w.Bound("max-message-bytes") > publishable:
 		return fmt.Sprintf("memory:// takes no message above --max-message-bytes %.0f", w.Bound("max-message-bytes"))
 	}
