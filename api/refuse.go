@@ -37,10 +37,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 		return // the client is gone
 	}
 	err := classify(cause)
-	a.refusals.log(r.Context(), r, err)
-	if a.opts.OnRefusal != nil {
-		a.opts.OnRefusal(err.Code)
-	}
+	a.refused(r.Context(), r, err)
 	switch {
 	case kind == endpointWS && transport.CheckUpgrade(r) == nil:
 		a.opts.Streams.RefuseWS(w, r, err) //nolint:contextcheck // the goodbye outlives the request
@@ -71,6 +68,14 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 	limitAnswer(w)
 	w.WriteHeader(Status(err.Code))
 	writeLine(w, Problem(err))
+}
+
+// refused logs and counts a refusal; r is nil for what came in over a WebSocket.
+func (a *API) refused(ctx context.Context, r *http.Request, err *broker.Error) {
+	a.refusals.log(ctx, r, err)
+	if a.opts.OnRefusal != nil {
+		a.opts.OnRefusal(err.Code)
+	}
 }
 
 // limitAnswer makes a client that does not read its answer lose the connection.

@@ -46,6 +46,9 @@ type ConnectionLimits struct {
 	// Plain says that the listener speaks HTTP without TLS, so that a refusal
 	// can be told. Otherwise the connection is closed without a word.
 	Plain bool
+	// OnRefusal, if set, is called for each connection that is refused; it must
+	// not block.
+	OnRefusal func()
 }
 
 // LimitConnections returns a listener that refuses connections beyond the
@@ -163,6 +166,9 @@ const tooManyConnections = "HTTP/1.1 503 Service Unavailable\r\n" +
 // refuse says why and closes. The text fits any socket's send buffer, so that it
 // blocks nobody; the deadline is for what no test has seen.
 func (l *limitedListener) refuse(conn net.Conn) {
+	if l.limits.OnRefusal != nil {
+		l.limits.OnRefusal()
+	}
 	if l.limits.Plain {
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = conn.Write([]byte(tooManyConnections)) // best effort

@@ -120,46 +120,56 @@ func (s *session) current() caller {
 }
 
 // Allow implements transport.Session.
-func (s *session) Allow() error { return s.api.opts.Admission.Request(s.current().key) }
+func (s *session) Allow() error {
+	if err := s.api.opts.Admission.Request(s.current().key); err != nil {
+		return s.api.socketRefused(context.Background(), err)
+	}
+	return nil
+}
 
 // Bind implements transport.Session.
 func (s *session) Bind(ctx context.Context, bindings json.RawMessage) (json.RawMessage, error) {
-	return s.change(bindings, func(c caller, sub *broker.Subscription, list bindingList) error {
+	return s.change(ctx, bindings, func(c caller, sub *broker.Subscription, list bindingList) error {
 		return s.api.bind(ctx, c, sub, list)
 	})
 }
 
 // Unbind implements transport.Session.
 func (s *session) Unbind(ctx context.Context, bindings json.RawMessage) (json.RawMessage, error) {
-	return s.change(bindings, func(_ caller, sub *broker.Subscription, list bindingList) error {
+	return s.change(ctx, bindings, func(_ caller, sub *broker.Subscription, list bindingList) error {
 		return s.api.unbind(ctx, sub, list)
 	})
 }
 
 // change runs what REST would run for the same caller.
-func (s *session) change(raw json.RawMessage, do func(caller, *broker.Subscription, bindingList) error) (json.RawMessage, error) {
-	sub, c := s.attachment.Subscription(), s.current()
+func (s *session) change(ctx context.Context, raw json.RawMessage, do func(caller, *broker.Subscription, bindingList) error) (json.RawMessage, error) {
+	sub := s.attachment.Subscription()
+	if err := s.changeBindings(sub, raw, do); err != nil {
+		return nil, s.api.socketRefused(ctx, err)
+	}
+	return resource(sub), nil
+}
+
+func (s *session) changeBindings(sub *broker.Subscription, raw json.RawMessage, do func(caller, *broker.Subscription, bindingList) error) error {
 	if sub.Shared() {
-		return nil, classify(broker.Errorf(broker.CodeSharedSubscription, "everybody on this URL shares the subscription; ask for share=false to change one of your own"))
+		return broker.Errorf(broker.CodeSharedSubscription, "everybody on this URL shares the subscription; ask for share=false to change one of your own")
 	}
 	list, err := s.api.parseBindings(raw)
 	if err != nil {
-		return nil, classify(err)
+		return err
 	}
+	c := s.current()
 	if err := s.api.isOwner(c, sub); err != nil {
-		return nil, classify(err)
+		return err
 	}
-	if err := do(c, sub, list); err != nil {
-		return nil, classify(err)
-	}
-	return resource(sub), nil
+	return do(c, sub, list)
 }
 
 // Auth implements transport.Session: it replaces the caller's token in place.
 func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, error) {
 	next, err := s.renew(ctx, token)
 	if err != nil {
-		return nil, classify(err)
+		return nil, s.api.socketRefused(ctx, err)
 	}
 	s.mu.Lock()
 	s.caller = next

@@ -130,13 +130,10 @@ func (s *session) openSocket(ctx context.Context, token *string, attach attach) 
 	return s.open(ctx, broker.WS, attach)
 }
 
-// socketRefused counts a refusal that transport answers.
+// socketRefused classifies and counts a refusal that transport answers.
 func (a *API) socketRefused(ctx context.Context, err error) error {
 	refused := classify(err)
-	if a.opts.OnRefusal != nil {
-		a.opts.OnRefusal(refused.Code)
-	}
-	a.refusals.log(ctx, nil, refused)
+	a.refused(ctx, nil, refused)
 	return refused
 }
 

@@ -92,12 +92,17 @@ type Attachment struct {
 	// given is the last event that Next returned, handed the last of those
 	// that is known to be with the socket. Only the stream's goroutine uses them.
 	given, handed uint64
-	ended         *End
+	// before is the event in front of those that Next returned last; live says
+	// that they came while the attachment was reading. As given and handed.
+	before uint64
+	live   bool
+	ended  *End
 
 	waitsAt    int // 1 + its index in sub.waiters; 0 when it is not there
 	readySent  bool
 	resumed    bool
 	lost       bool // a gap without a count is due before the next event
+	caughtUp   bool // it has been at the newest event, and nothing has held it back since
 	freeStart  bool // it began by "from": nothing before its first frame counts as missing
 	holds      int  // of Hold without Release
 	paused     bool
@@ -168,19 +173,30 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 		dst = a.appendReady(dst)
 	}
 	dst = a.appendPauses(dst)
-	if !a.paused && !s.paused && a.holds == 0 {
-		dst = a.appendMissing(dst)
-		n := len(dst)
-		if dst = s.log.read(dst, a.pos, limit); len(dst) > n {
-			a.pos += uint64(len(dst) - n)
-			a.given = a.pos
-		}
+	if a.paused || s.paused || a.holds > 0 {
+		a.caughtUp = false
+	} else {
+		dst = a.read(dst, limit)
 	}
 	if len(dst) == had && a.waitsAt == 0 {
 		s.waiters = append(s.waiters, a)
 		a.waitsAt = len(s.waiters)
 	}
 	return dst, nil
+}
+
+// read appends what the log has for the attachment. sub.mu is held.
+func (a *Attachment) read(dst []Frame, limit int) []Frame {
+	log := a.sub.log
+	dst = a.appendMissing(dst)
+	n := len(dst)
+	a.before, a.live = a.pos, a.caughtUp
+	if dst = log.read(dst, a.pos, limit); len(dst) > n {
+		a.pos += uint64(len(dst) - n)
+		a.given = a.pos
+	}
+	a.caughtUp = a.caughtUp || a.pos == log.newest
+	return dst
 }
 
 func (a *Attachment) over() error {
@@ -289,7 +305,18 @@ func (a *Attachment) Notify(f func()) {
 
 // Handed says that all frames Next has returned so far were handed to the
 // client's socket; it is what FromUnread goes by.
-func (a *Attachment) Handed() { a.handed = a.given }
+func (a *Attachment) Handed() {
+	a.handed = a.given
+	if s := a.sub; s.broker.tracer != nil && s.followed.Load() {
+		s.written(a)
+	}
+}
+
+// Live reports whether the events that Next returned last came in while the
+// attachment was reading: not before it was opened, and not while it was paused.
+// How long they took to get here is then the gateway's and the client's doing.
+// It is for the stream's goroutine.
+func (a *Attachment) Live() bool { return a.live }
 
 // Pause holds back this attachment's events; its log goes on filling.
 func (a *Attachment) Pause() { a.setPaused(true) }

@@ -24,6 +24,12 @@ type Options struct {
 	Limits Limits
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
+	// LatencyHeader names the AMQP header in which publishers say when they
+	// published, in milliseconds since 1970; "" takes the property timestamp,
+	// which is in seconds. It feeds Frame.Age.
+	LatencyHeader string
+	// Tracer follows single messages; nil follows none, and costs nothing.
+	Tracer Tracer
 }
 
 // Broker owns every subscription and the process budget. It is safe for
@@ -34,6 +40,8 @@ type Broker struct {
 	logger *slog.Logger
 	budget *budget
 	counts counts
+	stamp  string // Options.LatencyHeader
+	tracer Tracer // nil for none
 	stop   chan struct{}
 	wg     sync.WaitGroup // the reclaimer, every creation and every ending subscription
 
@@ -83,6 +91,7 @@ func New(opts Options) *Broker {
 	}
 	b := &Broker{
 		source: opts.Source, limits: opts.Limits, logger: opts.Logger,
+		stamp: opts.LatencyHeader, tracer: opts.Tracer,
 		budget: newBudget(opts.Limits.MemoryBudget), stop: make(chan struct{}),
 		byID: map[string]*Subscription{}, byStream: map[string]*Subscription{},
 		shared: map[string]*Subscription{}, flights: map[string]*flight{},

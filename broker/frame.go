@@ -54,9 +54,10 @@ type Frame struct {
 	sse []byte
 	// offset is the event's place in its log, 0 for frames that take none.
 	offset uint64
-	// received is when the message came in, in nanoseconds since 1970; 0 if
-	// the frame stands for no delivery.
-	received  int64
+	// received is when the message came in, on the clock of Epoch; 0 if the frame
+	// stands for no delivery.
+	received  time.Duration
+	age       age
 	jsonStart uint16
 	kind      Kind
 }
@@ -74,9 +75,13 @@ func (f Frame) Kind() Kind { return f.kind }
 // Offset returns the event's place in its log, 0 for a frame that takes none.
 func (f Frame) Offset() uint64 { return f.offset }
 
-// Received returns when the message of this frame was received, in nanoseconds
-// since 1970; 0 for other frames.
-func (f Frame) Received() int64 { return f.received }
+// Received returns when the message of this frame was taken from its source, as
+// the time since Epoch; 0 for other frames.
+func (f Frame) Received() time.Duration { return f.received }
+
+// Age returns how long before Received the message was published, where its
+// publisher says when that was (see Options.LatencyHeader).
+func (f Frame) Age() (age time.Duration, known bool) { return f.age.duration() }
 
 const eventEnd = "\n\n"
 

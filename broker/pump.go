@@ -21,6 +21,8 @@ type pump struct {
 	nGaps   uint64
 	nMsgs   uint64
 	nBytes  uint64
+	began   time.Time // when the oldest pending delivery was taken; zero for none
+	traces  []traced  // of pending messages
 }
 
 // run appends what the queue brings until the queue is closed.
@@ -69,6 +71,7 @@ func (p *pump) handle(ev Event) {
 		p.delivery(ev)
 	case *Overflow:
 		p.flush() // the range ends here
+		p.sub.broker.counts.drop(ev.Missed)
 		p.gap(gap{reason: GapQueueOverflow, missed: ev.Missed, since: p.positionAt(ev.Since)})
 	case *Recovering:
 		p.flush()
@@ -97,6 +100,9 @@ func (p *pump) delivery(d *Delivery) {
 	p.tag, p.tagged = d.Tag, true
 	p.nMsgs++
 	p.nBytes += uint64(len(d.Body))
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
 	if len(d.Body) > p.sub.broker.limits.MaxMessageBytes {
 		p.gap(gap{
 			reason: GapOversized, missed: 1,
@@ -104,7 +110,14 @@ func (p *pump) delivery(d *Delivery) {
 		})
 		return
 	}
-	p.add(p.frames.message(p.id(), &d.Message, p.sub.payload))
+	if b := p.sub.broker; b.tracer != nil {
+		if trace := b.tracer.Received(p.sub.stream, &d.Message); trace != nil {
+			p.traces = append(p.traces, traced{offset: p.next, trace: trace})
+		}
+	}
+	f := p.frames.message(p.id(), &d.Message, p.sub.payload)
+	f.age = p.sub.broker.ageOf(&d.Properties, p.began)
+	p.add(f)
 }
 
 func (p *pump) gap(g gap) {
@@ -149,34 +162,39 @@ func (p *pump) flush() {
 	if len(p.pending) == 0 {
 		return
 	}
-	now := time.Now()
-	p.sub.append(p.pending, now, p.nMsgs, p.nGaps)
+	p.sub.append(p)
 	counts := &p.sub.broker.counts
 	counts.received.Add(p.nMsgs)
 	counts.receivedBytes.Add(p.nBytes)
 	clear(p.pending)
-	p.pending, p.nMsgs, p.nBytes, p.nGaps = p.pending[:0], 0, 0, 0
+	clear(p.traces)
+	p.traces = p.traces[:0]
+	p.pending, p.nMsgs, p.nBytes, p.nGaps, p.began = p.pending[:0], 0, 0, 0, time.Time{}
 	if p.tagged {
 		p.sub.queue.Ack(p.tag)
 		p.tagged = false
 	}
 }
 
-// append puts frames into the log and wakes the attachments that wait.
-func (s *Subscription) append(frames []Frame, now time.Time, messages, gaps uint64) {
-	received := now.UnixNano()
+// append puts what is pending into the log and wakes the attachments that wait.
+func (s *Subscription) append(p *pump) {
+	received := sinceEpoch(p.began)
+	now := time.Now()
 	s.mu.Lock()
 	s.timeline.note(now, s.log.newest)
 	before, evicted := s.log.bytes, 0
-	for _, f := range frames {
+	for _, f := range p.pending {
 		if f.kind == KindMessage {
 			f.received = received
 		}
 		evicted += s.log.append(f)
 	}
-	s.received += messages
-	s.gaps += gaps
+	s.received += p.nMsgs
+	s.gaps += p.nGaps
 	s.account(before, evicted)
+	if s.broker.tracer != nil {
+		s.follow(p.traces)
+	}
 	if level := s.broker.budget.levelFor(s.log.bytes); level > 0 {
 		s.shrinkTo(level)
 	}

@@ -41,6 +41,7 @@ type Subscription struct {
 	pumpDone chan struct{}
 	done     chan struct{} // closed when nothing of it is left
 	logBytes atomic.Int64  // what the log holds, for the budget
+	followed atomic.Bool   // there are traces
 
 	mu          sync.Mutex // guards all below, and the attachments
 	log         *ring
@@ -62,6 +63,7 @@ type Subscription struct {
 	expires     time.Time
 	expiryTimer *time.Timer
 	ended       *End
+	traces      []traced // of messages that no attachment has written yet, in their order
 	received    uint64
 	evicted     uint64
 	gaps        uint64
@@ -140,15 +142,9 @@ func (s *Subscription) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := Snapshot{
-		ID: s.id, Stream: s.stream, State: StateActive, Payload: s.payload, Created: s.created,
+		ID: s.id, Stream: s.stream, State: s.state(), Payload: s.payload, Created: s.created,
 		Linger: s.linger, SSE: s.attached[SSE], WS: s.attached[WS], Expires: s.endsAt(),
 		Received: s.received, Evicted: s.evicted, Gaps: s.gaps, LogBytes: s.logBytes.Load(),
-	}
-	switch {
-	case s.recovering:
-		snap.State = StateRecovering
-	case s.paused:
-		snap.State = StatePaused
 	}
 	for _, b := range s.bindings {
 		snap.Bindings = append(snap.Bindings, BindingStatus{Binding: b, State: s.stateOf(b)})
@@ -158,6 +154,17 @@ func (s *Subscription) Snapshot() Snapshot {
 		snap.Newest = Position{Stream: s.stream, Offset: s.log.newest}
 	}
 	return snap
+}
+
+// state is the state of the whole. s.mu is held.
+func (s *Subscription) state() State {
+	switch {
+	case s.recovering:
+		return StateRecovering
+	case s.paused:
+		return StatePaused
+	}
+	return StateActive
 }
 
 func (s *Subscription) endsAt() time.Time {

@@ -30,7 +30,8 @@ type Options struct {
 	// Problem encodes an error as a problem document: one JSON object without
 	// line breaks. Required.
 	Problem func(*broker.Error) []byte
-	// Logger gets a line for each stream that ends. Default: none.
+	// Logger gets a line for each stream that ends, at most one per reason in
+	// ten seconds. Default: none.
 	Logger *slog.Logger
 	// OnEnd, if set, is called once for each stream that ended, on the stream's
 	// goroutine.
@@ -80,13 +81,15 @@ type Session interface {
 // Server runs the streams of both transports. Its methods are safe for
 // concurrent use.
 type Server struct {
-	opts     Options
-	epoch    time.Time // zero of the streams' clock
-	draining atomic.Bool
-	drained  atomic.Int64 // how many streams were open when the drain began
-	wheel    *wheel
-	poll     *poller
-	workers  *workers
+	opts  Options
+	epoch time.Time // zero of the streams' clock
+	// sinceEpoch is how much later that is than the zero of the frames' clock.
+	sinceEpoch time.Duration
+	draining   atomic.Bool
+	drained    atomic.Int64 // how many streams were open when the drain began
+	wheel      *wheel
+	poll       *poller
+	workers    *workers
 	// base ends at Close: what WebSocket requests wait for ends with it.
 	base   context.Context //nolint:containedctx // the server's life, not a request's
 	cancel context.CancelFunc
@@ -100,12 +103,14 @@ type Server struct {
 	sse, ws  counters
 	closes   reasonCounts
 	refusals reasonCounts
+	ends     endLog
 	requests atomic.Uint64
 }
 
 // New returns a Server. Close ends its two goroutines.
 func New(opts Options) *Server {
 	s := &Server{opts: opts.withDefaults(), epoch: time.Now()}
+	s.sinceEpoch = s.epoch.Sub(broker.Epoch())
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.wheel = newWheel(s.opts.Heartbeat, s.now)
 	s.poll = newPoller(s.opts.Logger)
@@ -210,29 +215,6 @@ func (s *Server) counters(t broker.Transport) *counters {
 		return &s.ws
 	}
 	return &s.sse
-}
-
-// logEnd tells of a stream that ended.
-func (s *Server) logEnd(e StreamEnd) {
-	s.closes.add(e.Reason)
-	level := slog.LevelDebug
-	if e.Reason == ReasonInternalError {
-		level = slog.LevelWarn
-	}
-	s.opts.Logger.LogAttrs(context.Background(), level, "stream ended",
-		slog.String("transport", transportName(e.Transport)), slog.String("reason", string(e.Reason)),
-		slog.Int("code", e.Code), slog.Duration("duration", e.Duration),
-		slog.Uint64("messages", e.Messages), slog.Uint64("gaps", e.Gaps), slog.Uint64("bytes", e.Bytes))
-	if s.opts.OnEnd != nil {
-		s.opts.OnEnd(e)
-	}
-}
-
-func transportName(t broker.Transport) string {
-	if t == broker.WS {
-		return "ws"
-	}
-	return "sse"
 }
 
 // tally counts goroutines. Unlike a WaitGroup it may go on counting while

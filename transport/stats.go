@@ -32,6 +32,12 @@ type TransportStats struct { //nolint:revive // Stats is that of a Server
 	Bytes uint64
 	// Writes counts system calls (on HTTP/2: flushes).
 	Writes uint64
+	// FromReceipt is how long messages took from when the gateway received them
+	// until they were with the socket, FromPublish from when their publisher says
+	// to have published them. Of what a stream writes at once the first message
+	// counts, which has waited longest, and only while the stream is live: what
+	// came in before it was opened, or while it was paused, says nothing.
+	FromReceipt, FromPublish Histogram
 }
 
 // StreamEnd says how a stream ended.
@@ -52,12 +58,14 @@ type counters struct {
 	opened                           atomic.Uint64
 	frames, messages, bytes, flushes atomic.Uint64
 	_                                [16]byte // two of them do not share a cache line
+	fromReceipt, fromPublish         histogram
 }
 
 func (c *counters) snapshot() TransportStats {
 	return TransportStats{
 		Open: c.open.Load(), Opened: c.opened.Load(), Frames: c.frames.Load(),
 		Messages: c.messages.Load(), Bytes: c.bytes.Load(), Writes: c.flushes.Load(),
+		FromReceipt: c.fromReceipt.snapshot(), FromPublish: c.fromPublish.snapshot(),
 	}
 }
 
@@ -76,8 +84,14 @@ func (c *reasonCounts) add(r Reason) {
 	c.n[r]++
 }
 
+// snapshot has every reason, so that a first occurrence is seen as an increase.
 func (c *reasonCounts) snapshot() map[Reason]uint64 {
+	n := map[Reason]uint64{ReasonClientGone: 0}
+	for _, rule := range closeRules {
+		n[rule.Reason] = 0
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.n)
+	maps.Copy(n, c.n)
+	return n
 }

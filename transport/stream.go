@@ -203,6 +203,7 @@ func (st *stream) beginDrain(flags uint32) {
 func (st *stream) wrote(frames []broker.Frame, ready int) (done bool) {
 	if ready > 0 {
 		st.att.Handed()
+		st.observe(frames)
 	}
 	if !st.draining {
 		return false
