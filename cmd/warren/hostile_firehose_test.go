@@ -27,7 +27,7 @@ import (
 // WARREN_TEST_FIREHOSE=1m), and how fast, unless the machine is slower.
 const (
 	firehoseEnv  = "WARREN_TEST_FIREHOSE"
-	firehoseTime = 10 * time.Second
+	firehoseTime = 3 * time.Second
 	firehoseRate = 20_000 // messages per second
 	// firehoseLeast are as many messages as it takes to be more than the log and
 	// all sockets hold, if that takes longer.

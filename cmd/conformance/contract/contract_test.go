@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -84,6 +85,38 @@ func TestFramesOutOfOrderAreFaults(t *testing.T) {
 		if len(faults) != c.faults {
 			t.Errorf("%s: %d faults, want %d: %v", c.name, len(faults), c.faults, faults)
 		}
+	}
+}
+
+// TestLongStreamsAreSampled: the ids of all messages are followed, and one message in so many is looked at whole.
+func TestLongStreamsAreSampled(t *testing.T) {
+	run := func(change func(i int, frame string) string) int {
+		s := load(t).NewStream(contract.WS)
+		faults := len(s.Frame([]byte(ready)))
+		for i := 1; i <= 3000; i++ {
+			frame := strings.Replace(message, streamID+".1", fmt.Sprint(streamID, ".", i), 1)
+			faults += len(s.Frame([]byte(change(i, frame))))
+		}
+		return faults
+	}
+	if n := run(func(_ int, frame string) string { return frame }); n != 0 {
+		t.Errorf("%d faults in a good stream", n)
+	}
+	if n := run(func(i int, frame string) string {
+		if i == 2777 {
+			return strings.Replace(frame, ".2777", ".2778", 1)
+		}
+		return frame
+	}); n != 2 {
+		t.Errorf("an id that skips, late in the stream: %d faults", n)
+	}
+	if n := run(func(i int, frame string) string {
+		if i > 600 {
+			return strings.Replace(frame, `"exchange"`, `"xchange"`, 1)
+		}
+		return frame
+	}); n < 40 || n > 200 {
+		t.Errorf("a member with a wrong name, late in the stream: %d faults", n)
 	}
 }
 

@@ -171,6 +171,11 @@ func (e *exchange) checkAnswer(asked *http.Request, described *v3.Response) {
 		StatusCode: e.response.StatusCode, Header: e.response.Header.Clone(), Request: asked,
 		Body: io.NopCloser(bytes.NewReader(body)),
 	}
+	if e.response.ProtoMajor > 1 && e.response.StatusCode == http.StatusUpgradeRequired {
+		// HTTP/2 has no headers about the connection (RFC 9113, 8.2.2), which are described for HTTP/1.1: they are taken as given.
+		resp.Header.Set("Connection", "Upgrade")
+		resp.Header.Set("Upgrade", "websocket")
+	}
 	if ok, errs := e.validator.ValidateHttpResponse(asked, resp); !ok {
 		e.add("answer", errs)
 	}
