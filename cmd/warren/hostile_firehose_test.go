@@ -112,7 +112,7 @@ func (f *firehose) readWell(n int) {
 		r := &goodReader{name: fmt.Sprint("sse ", i), done: make(chan error, 1)}
 		var frames *frameReader
 		if i%2 == 0 {
-			frames = openSSE(f.t, f.gateway.URL+"/v1/sse?exchange=fire", nil)
+			frames = openCrowdSSE(f.t, i, f.gateway.URL+"/v1/sse?exchange=fire")
 		} else {
 			r.name = fmt.Sprint("ws ", i)
 			frames, _ = openWS(f.t, f.gateway.URL+"/v1/ws?exchange=fire")

@@ -128,7 +128,7 @@ func TestFiveThousandEventSourcesOnOneURLCostTheBrokerOneQueue(t *testing.T) {
 		ready.Add(1)
 		group.Go(func() {
 			limit <- struct{}{}
-			r := openSSE(t, g.URL+"/v1/sse?exchange=crowd", nil)
+			r := openCrowdSSE(t, i, g.URL+"/v1/sse?exchange=crowd")
 			c := &tally{}
 			err := c.ready(r)
 			<-limit

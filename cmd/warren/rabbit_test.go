@@ -111,8 +111,26 @@ type frameReader struct {
 	close  func()
 }
 
-// openSSE opens an event stream; header may carry Last-Event-ID.
+// openSSE opens an event stream that is held to the contract; header may carry
+// Last-Event-ID.
 func openSSE(t *testing.T, url string, header http.Header) *frameReader {
+	t.Helper()
+	transport := &http.Transport{}
+	return openSSEBy(t, contract.Watch(t, transport), transport, url, header)
+}
+
+// openCrowdSSE is openSSE for one of many alike, number i of them: only the first
+// are held to the contract, since thousands would measure the contract's checks.
+func openCrowdSSE(t *testing.T, i int, url string) *frameReader {
+	t.Helper()
+	if i < 8 {
+		return openSSE(t, url, nil)
+	}
+	transport := &http.Transport{}
+	return openSSEBy(t, transport, transport, url, nil)
+}
+
+func openSSEBy(t *testing.T, by http.RoundTripper, transport *http.Transport, url string, header http.Header) *frameReader {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -120,8 +138,7 @@ func openSSE(t *testing.T, url string, header http.Header) *frameReader {
 		t.Fatal(err)
 	}
 	maps.Copy(req.Header, header)
-	transport := &http.Transport{}
-	resp, err := contract.Watch(t, transport).RoundTrip(req)
+	resp, err := by.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
