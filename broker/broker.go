@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,8 +43,10 @@ type Broker struct {
 	counts counts
 	stamp  string // Options.LatencyHeader
 	tracer Tracer // nil for none
-	stop   chan struct{}
-	wg     sync.WaitGroup // the reclaimer, every creation and every ending subscription
+	// following is how many messages are followed that nobody has written yet.
+	following atomic.Int64
+	stop      chan struct{}
+	wg        sync.WaitGroup // the reclaimer, every creation and every ending subscription
 
 	mu       sync.Mutex // guards all below; taken under a subscription's mutex, never the other way round
 	closed   bool

@@ -110,10 +110,8 @@ func (p *pump) delivery(d *Delivery) {
 		})
 		return
 	}
-	if b := p.sub.broker; b.tracer != nil {
-		if trace := b.tracer.Received(p.sub.stream, &d.Message); trace != nil {
-			p.traces = append(p.traces, traced{offset: p.next, trace: trace})
-		}
+	if trace := p.sub.broker.trace(p.sub.stream, &d.Message); trace != nil {
+		p.traces = append(p.traces, traced{offset: p.next, trace: trace})
 	}
 	f := p.frames.message(p.id(), &d.Message, p.sub.payload)
 	f.age = p.sub.broker.ageOf(&d.Properties, p.began)
@@ -309,6 +307,9 @@ func (s *Subscription) dismantle() {
 	s.mu.Lock()
 	s.broker.budget.add(-s.logBytes.Swap(0))
 	s.log = newRing(1, 0) // attachments that are still open must not pin the log
+	unwritten := len(s.traces)
+	s.traces = nil
+	s.followsSince(unwritten)
 	s.mu.Unlock()
 	s.broker.settled()
 	if s.onEnd != nil {

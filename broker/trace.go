@@ -22,14 +22,26 @@ type Trace interface {
 	Written(t Transport, at time.Time)
 }
 
-// maxTraces bounds how many unwritten messages of a subscription are followed:
-// without a reader nothing else would end them before the log does.
-const maxTraces = 1024
+// Bounds of how many unwritten messages are followed, of a subscription and of
+// all: without a reader nothing else would end them before the log does. Of one
+// subscription the newest are, and none more once the process is at its bound.
+const (
+	maxTraces    = 256
+	maxAllTraces = 16384
+)
 
 // traced is a message in the log that is followed until its first write.
 type traced struct {
 	offset uint64
 	trace  Trace
+}
+
+// trace asks the tracer about a message.
+func (b *Broker) trace(stream string, m *Message) Trace {
+	if b.tracer == nil || b.following.Load() >= maxAllTraces {
+		return nil
+	}
+	return b.tracer.Received(stream, m)
 }
 
 // follow takes over the traces of messages just appended, and forgets those of
@@ -38,12 +50,19 @@ func (s *Subscription) follow(traces []traced) {
 	if len(traces) == 0 && len(s.traces) == 0 {
 		return
 	}
+	before := len(s.traces)
 	s.traces = append(s.traces, traces...)
 	gone := max(0, len(s.traces)-maxTraces)
 	for gone < len(s.traces) && s.traces[gone].offset < s.log.first {
 		gone++
 	}
 	s.traces = slices.Delete(s.traces, 0, gone)
+	s.followsSince(before)
+}
+
+// followsSince accounts for a change of the traces. s.mu is held.
+func (s *Subscription) followsSince(before int) {
+	s.broker.following.Add(int64(len(s.traces) - before))
 	s.followed.Store(len(s.traces) > 0)
 }
 
@@ -52,6 +71,7 @@ func (s *Subscription) written(a *Attachment) {
 	at := time.Now()
 	var ended []traced
 	s.mu.Lock()
+	before := len(s.traces)
 	s.traces = slices.DeleteFunc(s.traces, func(t traced) bool {
 		mine := t.offset > a.before && t.offset <= a.given
 		if mine {
@@ -59,7 +79,7 @@ func (s *Subscription) written(a *Attachment) {
 		}
 		return mine
 	})
-	s.followed.Store(len(s.traces) > 0)
+	s.followsSince(before)
 	s.mu.Unlock()
 	for _, t := range ended {
 		t.trace.Written(a.transport, at)

@@ -93,6 +93,15 @@ func RuleOf(reason Reason) CloseRule {
 	return RuleOf(ReasonInternalError)
 }
 
+// CloseCode returns the code with which a stream ended for the reason: 1006 where
+// nobody was left to get one.
+func CloseCode(reason Reason) int {
+	if reason == ReasonClientGone {
+		return codeAbnormal
+	}
+	return RuleOf(reason).Code
+}
+
 // ReasonOf returns the reason with which a stream is refused that failed with
 // the code.
 func ReasonOf(code broker.Code) Reason {

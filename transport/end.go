@@ -123,12 +123,8 @@ func (st *stream) finish(end ending) {
 	st.goodbye(end, s.byeFrame(end.reason, end.retry))
 	st.cancelOperation()
 	st.release()
-	code := RuleOf(end.reason).Code
-	if end.reason == ReasonClientGone {
-		code = codeAbnormal
-	}
 	s.logEnd(StreamEnd{
-		Transport: st.transport, Reason: end.reason, Code: code, Duration: s.now() - st.started,
+		Transport: st.transport, Reason: end.reason, Code: CloseCode(end.reason), Duration: s.now() - st.started,
 		Messages: st.messages, Gaps: st.gaps, Bytes: st.written,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// adminServer serves metrics, health and profiles on an address of its own.
+// adminServer serves metrics, health, subscriptions and profiles on an address
+// of its own.
 type adminServer struct {
 	server   *http.Server
 	listener net.Listener
@@ -26,6 +28,23 @@ func newAdminServer(ctx context.Context, g *gateway) (*adminServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--admin-listen %s (--admin-listen '' turns it off): %w", g.cfg.AdminListen, err)
 	}
+	return &adminServer{
+		// No write timeout: a profile takes as long as its seconds parameter says.
+		server: &http.Server{
+			Handler: adminHandler(g, isLoopbackAddress(listener.Addr())), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 32 << 10,
+		},
+		listener: listener,
+	}, nil
+}
+
+func isLoopbackAddress(a net.Addr) bool {
+	address, err := netip.ParseAddrPort(a.String())
+	return err == nil && address.Addr().Unmap().IsLoopback()
+}
+
+// adminHandler routes what operators and their tools ask for. Probes come by any
+// name and pass unchecked, the rest only if no page of another site asks.
+func adminHandler(g *gateway, loopback bool) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -34,18 +53,20 @@ func newAdminServer(ctx context.Context, g *gateway) (*adminServer, error) {
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.Handle("GET /livez", g.api)
-	mux.Handle("GET /readyz", g.api)
+	mux.HandleFunc("GET /{$}", serveAdminPage)
+	mux.HandleFunc("GET /admin/subscriptions", g.listSubscriptions)
+	mux.HandleFunc("DELETE /admin/subscriptions/{stream}", g.evictSubscription)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &adminServer{
-		// No write timeout: a profile takes as long as its seconds parameter says.
-		server:   &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
-		listener: listener,
-	}, nil
+
+	all := http.NewServeMux()
+	all.Handle("GET /livez", g.api)
+	all.Handle("GET /readyz", g.api)
+	all.Handle("/", guardAdmin(mux, loopback))
+	return all
 }
 
 func (a *adminServer) url() string { return "http://" + reachable(a.listener.Addr()) }

@@ -74,6 +74,8 @@ type Config struct {
 	WriteTimeout time.Duration `koanf:"write_timeout" group:"Bounds" help:"a reader that takes nothing for this long is closed"`
 	Drain        time.Duration `koanf:"drain" group:"Bounds" help:"window over which streams are closed at a stop"`
 
+	LatencyHeader string `koanf:"latency_header" group:"Metrics" help:"AMQP header in which publishers say when they published, in milliseconds since 1970, as timestamp_in_ms of RabbitMQ's own plugin; empty: the property timestamp, in seconds. It feeds warren_publish_to_write_seconds"`
+
 	LogFormat string `koanf:"log_format" group:"Logs" help:"auto (text on a terminal, else JSON), text or json"`
 	LogLevel  string `koanf:"log_level" group:"Logs" help:"debug, info, warn or error"`
 }

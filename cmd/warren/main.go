@@ -125,12 +125,3 @@ And with yours:
 warren COMMAND --help says more.
 `)
 }
-
-func printVersion(_ context.Context, p process) error {
-	fmt.Fprintf(p.stdout, "warren %s", version)
-	if commit != "" {
-		fmt.Fprintf(p.stdout, " (commit %s, built %s)", commit, date)
-	}
-	fmt.Fprintln(p.stdout)
-	return nil
-}

@@ -39,6 +39,8 @@ type gateway struct {
 	server   *http.Server
 	listener net.Listener
 	admin    *adminServer // nil when it is turned off
+	refusals refusalCounts
+	tracing  *tracing // nil when OpenTelemetry is not configured
 }
 
 // serve runs the gateway until ctx is done, and then stops it in order.
@@ -94,7 +96,7 @@ func serveConfig(p process) (*Config, error) {
 // newGateway builds everything and listens. What was started is stopped again
 // when something fails.
 func newGateway(ctx context.Context, cfg Config, logger *slog.Logger) (*gateway, error) {
-	g := &gateway{cfg: cfg, logger: logger}
+	g := &gateway{cfg: cfg, logger: logger, refusals: newRefusalCounts()}
 	if err := g.build(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
@@ -112,7 +114,16 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	if g.source, err = newSource(ctx, &g.cfg, g.logger); err != nil {
 		return err
 	}
-	g.core = broker.New(broker.Options{Source: g.source.Source, Limits: g.cfg.coreLimits(), Logger: g.logger})
+	core := broker.Options{
+		Source: g.source.Source, Limits: g.cfg.coreLimits(), Logger: g.logger, LatencyHeader: g.cfg.LatencyHeader,
+	}
+	if g.tracing, err = newTracing(ctx, g.logger); err != nil {
+		return err
+	}
+	if g.tracing != nil { // a nil in an interface would not be nil
+		core.Tracer = g.tracing
+	}
+	g.core = broker.New(core)
 	g.streams = transport.New(transport.Options{
 		Heartbeat: g.cfg.Heartbeat, WriteTimeout: g.cfg.WriteTimeout, DrainWindow: g.cfg.Drain,
 		CreateRate: g.cfg.CreateRate, Problem: api.Problem, Logger: g.logger,
@@ -144,7 +155,7 @@ func (g *gateway) buildAPI(ctx context.Context) error {
 		AllowOrigins: g.cfg.AllowOrigin, TrustedProxies: g.cfg.TrustedProxy,
 		Linger: g.cfg.Linger, StreamLinger: g.cfg.StreamLinger, MaxLinger: g.cfg.MaxLinger,
 		Client: web.Client(), Inspector: web.Inspector(), OpenAPI: warren.OpenAPI, AsyncAPI: warren.AsyncAPI,
-		Logger: g.logger,
+		Logger: g.logger, OnRefusal: g.refusals.add,
 	}
 	if g.source.memory != nil {
 		opts.Publisher = g.source.memory
@@ -210,6 +221,7 @@ func (g *gateway) serveHTTP() error {
 	limits := api.ConnectionLimits{
 		Total: g.cfg.MaxStreams + g.cfg.MaxStreams/4 + 64, PerAddress: 2*g.cfg.MaxStreamsPerCaller + 64,
 		Exempt: trusted, Plain: g.server.TLSConfig == nil,
+		OnRefusal: func() { g.refusals.add(broker.CodeOverCapacity) },
 	}
 	listener := api.LimitConnections(g.listener, limits)
 	var err error
@@ -255,6 +267,9 @@ func (g *gateway) close(ctx context.Context) error {
 	errs = append(errs, g.source.close(ctx))
 	if g.verifier != nil {
 		g.verifier.Close()
+	}
+	if g.tracing != nil {
+		g.tracing.close(ctx)
 	}
 	if g.admin != nil {
 		errs = append(errs, g.admin.close(ctx))

@@ -19,7 +19,8 @@ import (
 type source struct {
 	broker.Source
 
-	memory   *memory.Broker // nil with RabbitMQ
+	memory   *memory.Broker   // nil with RabbitMQ
+	rabbit   *rabbitmq.Source // nil in memory
 	stopDemo context.CancelFunc
 	demoDone chan struct{}
 }
@@ -61,7 +62,7 @@ func newRabbitMQ(cfg *Config, logger *slog.Logger) (source, error) {
 	if err != nil {
 		return source{}, fmt.Errorf("--broker: %w", err)
 	}
-	return source{Source: r}, nil
+	return source{Source: r, rabbit: r}, nil
 }
 
 // brokerTLS returns the TLS configuration for amqps://, nil for the default.
