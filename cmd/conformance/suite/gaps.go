@@ -214,15 +214,6 @@ func (f *flood) lookPaused(paused *Stream) {
 	paused.Cut()
 }
 
-// untaken is how many bytes may be under way to a reader that takes nothing: Linux lets a socket hold 4 MiB of what the peer
-// does not take. Before a proxy there are two such sockets, and its own buffers.
-func (w *World) untaken() int {
-	if w.options.Front != nil {
-		return 20 << 20
-	}
-	return 5 << 20
-}
-
 // stuckReader is an SSE client that takes nothing until it is told to, with little room for what it does not take.
 type stuckReader struct {
 	conn  net.Conn

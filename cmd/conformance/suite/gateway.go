@@ -78,18 +78,15 @@ func flag(unit, name string, value float64) string {
 // start starts a gateway that goes with the check, and a proxy before it if the run has one; it returns where to reach it.
 func (t *T) start(args []string) (*Process, string) {
 	var p *Process
-	gateway := func(more ...string) (string, error) {
-		var err error
-		if p, err = Start(t.ctx, t.options.Binary, slices.Concat(args, more)...); err != nil {
-			return "", err
+	gateway := func(more ...string) (err error) {
+		if p, err = Start(t.ctx, t.options.Binary, slices.Concat(args, more)...); err == nil {
+			t.Cleanup(p.Stop)
 		}
-		t.Cleanup(p.Stop)
-		return p.URL, nil
+		return err
 	}
 	if t.options.Front == nil {
-		address, err := gateway()
-		t.Must(err)
-		return p, address
+		t.Must(gateway())
+		return p, p.URL
 	}
 	address, stop, err := t.options.Front(t.ctx, gateway)
 	t.Must(err)

@@ -66,6 +66,9 @@ func header(pairs ...string) http.Header {
 
 // client makes a client whose exchanges are held to the contract; faults fail the check.
 func (t *T) client(next http.RoundTripper) *http.Client {
+	if t.options.Front != nil {
+		next = proxied{next}
+	}
 	return &http.Client{
 		Transport:     t.contract.RoundTripper(next, func(fault string) { t.Errorf("against the contract: %s", fault) }),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

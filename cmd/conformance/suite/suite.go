@@ -71,10 +71,6 @@ type Options struct {
 	Progress io.Writer
 }
 
-// Front puts a proxy before a gateway. It calls start once, with the arguments that a gateway behind this proxy needs, and gets where
-// the gateway listens. It returns where the proxy does, and what ends it.
-type Front func(ctx context.Context, start func(args ...string) (backend string, err error)) (address string, stop func(), err error)
-
 // status is how a requirement fared.
 type status int
 
