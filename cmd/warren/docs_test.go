@@ -200,7 +200,45 @@ var (
 
 // TestPagesNameRealTests holds above all the threat model to what is tested.
 func TestPagesNameRealTests(t *testing.T) {
-	tests := map[string]bool{}
+	tests := allTests(t)
+	for _, name := range pages(t) {
+		for _, m := range namedTestPattern.FindAllStringSubmatch(page(t, name), -1) {
+			if tests[m[1]] == "" {
+				t.Errorf("%s names %s, which does not exist", name, m[1])
+			}
+		}
+	}
+}
+
+func TestThreatModelNamesEveryFuzzTargetAndEachHasAKeptCorpus(t *testing.T) {
+	model := page(t, "docs/security.md")
+	for name, source := range allTests(t) {
+		if !strings.HasPrefix(name, "Fuzz") {
+			continue
+		}
+		if !strings.Contains(model, "`"+name+"`") {
+			t.Errorf("docs/security.md does not name %s", name)
+		}
+		kept, err := os.ReadDir(filepath.Join(repository, filepath.Dir(source), "testdata", "fuzz", name))
+		if err != nil || len(kept) == 0 {
+			t.Errorf("%s keeps no corpus (%v)", name, err)
+		}
+	}
+}
+
+func TestReadmeListsEveryPage(t *testing.T) {
+	readme := page(t, "README.md")
+	for _, name := range pages(t)[1:] {
+		if !strings.Contains(readme, "("+name+")") {
+			t.Errorf("README.md does not list %s", name)
+		}
+	}
+}
+
+// allTests maps the names of the tree's tests and fuzz targets to their files.
+func allTests(t *testing.T) map[string]string {
+	t.Helper()
+	tests := map[string]string{}
 	tree := os.DirFS(repository)
 	err := fs.WalkDir(tree, ".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
@@ -213,18 +251,12 @@ func TestPagesNameRealTests(t *testing.T) {
 		}
 		source, err := fs.ReadFile(tree, path)
 		for _, m := range testPattern.FindAllSubmatch(source, -1) {
-			tests[string(m[1])] = true
+			tests[string(m[1])] = path
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range pages(t) {
-		for _, m := range namedTestPattern.FindAllStringSubmatch(page(t, name), -1) {
-			if !tests[m[1]] {
-				t.Errorf("%s names %s, which does not exist", name, m[1])
-			}
-		}
-	}
+	return tests
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -18,32 +19,31 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestScriptsOfTheReadmeWorkInAConsole runs each block marked js as a reader would who
+// TestScriptsOfThePagesWorkInAConsole runs each block marked js as a reader would who
 // pastes it into the console of the gateway's page.
-func TestScriptsOfTheReadmeWorkInAConsole(t *testing.T) {
+func TestScriptsOfThePagesWorkInAConsole(t *testing.T) {
 	g := startGateway(t, "--demo")
 	host := strings.TrimPrefix(g.url, "http://127.0.0.1")
 	browser := startChromium(t)
-	blocks := fencedBlocks(page(t, "README.md"), "js")
-	if len(blocks) == 0 {
-		t.Error("the README has no script")
-	}
-	for _, b := range blocks {
-		t.Run(fmt.Sprintf("README.md:%d", b.line), func(t *testing.T) {
-			tab := browser.open(t, "http://localhost"+host+"/")
-			tab.evaluate(t, strings.ReplaceAll(b.text, "localhost:8080", "localhost"+host))
-			if len(b.shows) == 0 {
-				t.Error("the block promises nothing")
-			}
-			for _, want := range b.shows {
-				tab.awaitConsole(t, want)
-			}
-		})
+	for _, name := range consolePages {
+		blocks := fencedBlocks(t, name, "js")
+		if len(blocks) == 0 {
+			t.Errorf("%s has no script", name)
+		}
+		for _, b := range blocks {
+			t.Run(fmt.Sprintf("%s:%d", filepath.Base(name), b.line), func(t *testing.T) {
+				tab := browser.open(t, "http://localhost"+host+"/")
+				tab.evaluate(t, strings.ReplaceAll(b.text, "localhost:8080", "localhost"+host))
+				for _, want := range b.shows {
+					tab.awaitConsole(t, want)
+				}
+			})
+		}
 	}
 }
 
 func TestPageOfTheQuickStartShowsMessages(t *testing.T) {
-	blocks := fencedBlocks(page(t, "docs/quickstart.md"), "html")
+	blocks := fencedBlocks(t, "docs/quickstart.md", "html")
 	if len(blocks) != 1 {
 		t.Fatalf("the quick start has %d pages", len(blocks))
 	}
