@@ -20,6 +20,7 @@ var leftOut = map[string]string{
 }
 
 func TestGatewayBehindAProxyKeepsToTheProtocol(t *testing.T) {
+	t.Parallel()
 	for _, p := range both {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"math/big"
 	"net"
@@ -29,7 +30,14 @@ import (
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The tests of this package wait far more than they compute: all of them run at once, whatever the number of processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // startTimeout bounds the start and the end of a proxy.
 const startTimeout = 30 * time.Second
@@ -233,7 +241,7 @@ func (p proxy) start(ctx context.Context, program string, s site, more []replace
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, p.args(config)...) //nolint:gosec // the program is one of two
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, p.args(config)...)
 	var output lockedBuffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
