@@ -37,7 +37,7 @@ type recorded struct {
 func (r recorded) Written(t broker.Transport, _ time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recorder.written = append(r.recorder.written, fmt.Sprintf("%s by %d", r.body, t))
+	r.written = append(r.written, fmt.Sprintf("%s by %d", r.body, t))
 }
 
 func (r *recorder) heard() string {

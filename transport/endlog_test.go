@@ -9,9 +9,9 @@ import (
 func TestEndsThatWereNotLoggedAreToldWithTheNext(t *testing.T) {
 	var l endLog
 	var got string
-	for _, at := range []time.Duration{0, 1, 9, 10, 11, 30, 31} {
-		if skipped, due := l.due(ReasonClientGone, at*time.Second); due {
-			got += fmt.Sprintf("%d s: %d; ", at, skipped)
+	for _, seconds := range []int{0, 1, 9, 10, 11, 30, 31} {
+		if skipped, due := l.due(ReasonClientGone, time.Duration(seconds)*time.Second); due {
+			got += fmt.Sprintf("%d s: %d; ", seconds, skipped)
 		}
 	}
 	if want := "0 s: 0; 10 s: 2; 30 s: 1; "; got != want {

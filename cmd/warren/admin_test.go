@@ -66,17 +66,7 @@ func TestOperatorSeesWhoTakesMostAndEvictsOne(t *testing.T) {
 	g.publish("busy", 1, 20)
 	g.eventually("warren_messages_received_total", 26)
 
-	first := map[string]string{}
-	for _, by := range []string{"memory", "lag", "rate"} {
-		list := g.subscriptionsBy("?by=" + by)
-		if list.Total != 3 || list.By != by || len(list.Subscriptions) != 3 {
-			t.Fatalf("by %s: %+v", by, list)
-		}
-		first[by] = list.Subscriptions[0].Stream
-		if one := g.subscriptionsBy("?limit=1&by=" + by); one.Total != 3 || len(one.Subscriptions) != 1 || one.Subscriptions[0].Stream != first[by] {
-			t.Errorf("by %s, limited: %+v", by, one)
-		}
-	}
+	first := g.topThree()
 	if top := g.subscriptionsBy(""); top.By != "memory" || top.Subscriptions[0].LogBytes < 50_000 || first["memory"] != sub.Stream {
 		t.Errorf("by memory: %+v, want %s", top, sub.Stream)
 	}
@@ -92,15 +82,7 @@ func TestOperatorSeesWhoTakesMostAndEvictsOne(t *testing.T) {
 
 	// Shared or owned, with readers of both kinds or none.
 	for by, reader := range map[string]*frameReader{"lag": lagging, "rate": busy, "memory": nil} {
-		if status, body := g.call("DELETE", g.admin+"/admin/subscriptions/"+first[by], ""); status != http.StatusNoContent {
-			t.Fatalf("evicting: %d %s", status, body)
-		}
-		if reader == nil {
-			continue
-		}
-		if bye := awaitFrame(t, reader, "bye"); !strings.Contains(bye, `"code":4410,"reason":"subscription_deleted"`) {
-			t.Errorf("by %s: %s", by, bye)
-		}
+		g.evict(first[by], reader)
 	}
 	if status, body := g.call("DELETE", g.admin+"/admin/subscriptions/"+first["lag"], ""); status != 404 || !strings.Contains(body, "subscription_not_found") {
 		t.Errorf("again: %d %s", status, body)
@@ -110,6 +92,37 @@ func TestOperatorSeesWhoTakesMostAndEvictsOne(t *testing.T) {
 	}
 	if left := g.subscriptionsBy(""); left.Total != 0 || len(left.Subscriptions) != 0 {
 		t.Errorf("left: %+v", left)
+	}
+}
+
+// topThree returns the first subscription in each order, of three that there are.
+func (g *running) topThree() map[string]string {
+	g.t.Helper()
+	first := map[string]string{}
+	for _, by := range []string{"memory", "lag", "rate"} {
+		list := g.subscriptionsBy("?by=" + by)
+		if list.Total != 3 || list.By != by || len(list.Subscriptions) != 3 {
+			g.t.Fatalf("by %s: %+v", by, list)
+		}
+		first[by] = list.Subscriptions[0].Stream
+		if one := g.subscriptionsBy("?limit=1&by=" + by); one.Total != 3 || len(one.Subscriptions) != 1 || one.Subscriptions[0].Stream != first[by] {
+			g.t.Errorf("by %s, limited: %+v", by, one)
+		}
+	}
+	return first
+}
+
+// evict evicts a subscription; its reader, if not nil, must be told.
+func (g *running) evict(stream string, reader *frameReader) {
+	g.t.Helper()
+	if status, body := g.call("DELETE", g.admin+"/admin/subscriptions/"+stream, ""); status != http.StatusNoContent {
+		g.t.Fatalf("evicting: %d %s", status, body)
+	}
+	if reader == nil {
+		return
+	}
+	if bye := awaitFrame(g.t, reader, "bye"); !strings.Contains(bye, `"code":4410,"reason":"subscription_deleted"`) {
+		g.t.Errorf("the reader got %s", bye)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -202,14 +200,11 @@ type dashboard struct {
 	}
 }
 
-func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
-	var board dashboard
-	if err := json.Unmarshal([]byte(page(t, "docs/deploy/grafana-dashboard.json")), &board); err != nil {
-		t.Fatal(err)
-	}
-	queries := map[string]string{} // to where they are
+// check holds the dashboard to what any Grafana can show at once.
+func (d *dashboard) check(t *testing.T) {
+	t.Helper()
 	ids, rows := map[int]bool{}, 0
-	for _, p := range board.Panels {
+	for _, p := range d.Panels {
 		if ids[p.ID] || p.GridPos.X+p.GridPos.W > 24 {
 			t.Errorf("panel %d %q is there twice, or too wide", p.ID, p.Title)
 		}
@@ -217,18 +212,27 @@ func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 		if p.Type == "row" {
 			rows++
 		}
+	}
+	if v := d.Templating.List; rows != 5 || len(v) != 1 || v[0].Type != "datasource" {
+		t.Errorf("%d rows, variables %v", rows, v)
+	}
+}
+
+// deployedQueries returns the queries of the dashboard and the alerts, with where they are.
+func deployedQueries(t *testing.T) map[string]string {
+	t.Helper()
+	var board dashboard
+	if err := json.Unmarshal([]byte(page(t, "docs/deploy/grafana-dashboard.json")), &board); err != nil {
+		t.Fatal(err)
+	}
+	board.check(t)
+	queries := map[string]string{}
+	for _, p := range board.Panels {
 		for _, target := range p.Targets {
 			queries[target.Expr] = "the panel " + p.Title
 		}
 	}
-	if v := board.Templating.List; rows != 5 || len(v) != 1 || v[0].Type != "datasource" {
-		t.Errorf("%d rows, variables %v", rows, v)
-	}
-	alerts, err := os.ReadFile(filepath.Join(repository, "docs/deploy/alerts.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(alerts)) {
+	for line := range strings.Lines(page(t, "docs/deploy/alerts.yml")) {
 		if expr, found := strings.CutPrefix(strings.TrimSpace(line), "expr: "); found {
 			queries[expr] = "an alert"
 		}
@@ -236,12 +240,16 @@ func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 	if len(queries) < 50 {
 		t.Fatalf("only %d queries", len(queries))
 	}
+	return queries
+}
+
+func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 	exported := map[string]bool{"up": true} // that one is Prometheus' own
 	for series := range loaded(t).series() {
 		name, _, _ := strings.Cut(series, "{")
 		exported[name] = true
 	}
-	for query, where := range queries {
+	for query, where := range deployedQueries(t) {
 		if strings.Contains(query, "$") {
 			t.Errorf("%s: %s needs a variable", where, query)
 		}

@@ -103,7 +103,7 @@ func (t *tracing) Received(stream string, m *broker.Message) broker.Trace {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return nil // it was not well-formed
 	}
-	ctx, span := t.tracer.Start(ctx, "deliver "+m.Exchange,
+	_, span := t.tracer.Start(ctx, "deliver "+m.Exchange,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "rabbitmq"),
