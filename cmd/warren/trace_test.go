@@ -15,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
 // collector receives traces as OTLP over HTTP.
@@ -261,6 +263,42 @@ func TestMessagesThatAreNotSampledCostNoMemory(t *testing.T) {
 			}
 		}); n > 0 {
 			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// TestTraceContextComesThroughRabbitMQ is about the headers as AMQP carries them,
+// and what is exported of a gateway that has a broker.
+func TestTraceContextComesThroughRabbitMQ(t *testing.T) {
+	c := startCollector(t)
+	url := rabbittest.VHost(t)
+	pub := newRabbitPublisher(t, url)
+	pub.declare("orders")
+	g := startGateway(t, "--broker", url)
+	g.eventually("warren_broker_ready", 1)
+	ws, _ := openWS(t, g.url+"/v1/ws?exchange=orders")
+	awaitFrame(t, ws, "ready")
+	err := pub.ch.PublishWithContext(t.Context(), "orders", "k", false, false, amqp.Publishing{
+		Headers: amqp.Table{"traceparent": sampledParent, "tracestate": []byte("vendor=abc")}, Body: []byte("1"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frame := awaitFrame(t, ws, "message"); !strings.Contains(frame, `"headers":{"traceparent":"`+sampledParent+`","tracestate":"vendor=abc"}`) {
+		t.Errorf("the frame is %s", frame)
+	}
+	span := c.await(1)[0]
+	if hex.EncodeToString(span.ParentSpanId) != sampledParent[36:52] || span.TraceState != "vendor=abc" {
+		t.Errorf("the span is %v", span)
+	}
+	g.eventually("warren_broker_unacked_messages", 0) // acks wait a little for more to come
+	got := g.series()
+	for series, least := range map[string]float64{
+		"warren_broker_connections": 1, "warren_broker_connects_total": 1, "warren_broker_queues": 1,
+		"warren_messages_received_total": 1,
+	} {
+		if got[series] < least {
+			t.Errorf("%s is %v, want at least %v", series, got[series], least)
 		}
 	}
 }
