@@ -27,6 +27,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
 )
 
@@ -164,10 +165,11 @@ func newSite(dir string) (site, error) {
 			return site{}, err
 		}
 	}
-	if s.port, err = freePort(); err != nil {
+	// Of this package of ours there is nothing else that is needed; it has "make integration" run these tests with none beside them.
+	if s.port, err = rabbittest.FreePort(); err != nil {
 		return site{}, err
 	}
-	port, err := freePort()
+	port, err := rabbittest.FreePort()
 	s.backend = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	return s, err
 }
@@ -178,23 +180,6 @@ func (s site) url() string { return fmt.Sprintf("https://127.0.0.1:%d", s.port) 
 // gatewayArgs are what docs/deploy tells to start the gateway with.
 func (s site) gatewayArgs() []string {
 	return []string{"--listen", s.backend, "--public-url", s.url(), "--trusted-proxy", "127.0.0.1/32"}
-}
-
-// freePort returns a port of loopback that nobody listens at. It is none of those that the system gives to whoever asks for any,
-// so nobody is given it until the proxy takes it.
-func freePort() (int, error) {
-	for range 100 {
-		n, err := rand.Int(rand.Reader, big.NewInt(12000))
-		if err != nil {
-			return 0, err
-		}
-		port := 20000 + int(n.Int64())
-		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, errors.New("no port of 100 is free")
 }
 
 // certificate makes a certificate for 127.0.0.1 that signs itself, and its key.
