@@ -57,8 +57,8 @@ var unrunBlocks = []unrunBlock{
 	{"docs/capacity.md", "ulimit -n", needsRoot},
 	{"docs/capacity.md", "make bench", longRun},
 	{"docs/deploy/README.md", "sudo install bin/warren", needsRoot},
-	{"docs/recipes.md", "import { Warren }", "JSX needs a compiler; the hook in it is run by " + nodeTest},
-	{"docs/recipes.md", "<script setup>", "a component needs a compiler; the composable in it is run by " + nodeTest},
+	{"docs/recipes.md", "import { Warren }", "JSX, read by " + nodeTest + ", which runs the hook in it"},
+	{"docs/recipes.md", "<script>", "compiled and rendered by " + nodeTest},
 	{"docs/recipes.md", "bin/warren serve --broker", "needs somebody's RabbitMQ; TestConsoleBlocksNameWhatThereIs reads the flags"},
 }
 

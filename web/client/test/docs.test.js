@@ -132,7 +132,7 @@ async function listened(t) {
   const made = [];
   const open = warren.open.bind(warren);
   warren.open = (...args) => made[made.push(open(...args)) - 1];
-  return { gateway, warren, open: () => made.filter(({ state }) => state !== "closed") };
+  return { gateway, warren, made, open: () => made.filter(({ state }) => state !== "closed") };
 }
 
 test("the React hook of the recipes shows messages, follows its bindings and leaves with its component", async (t) => {
@@ -204,4 +204,35 @@ test("the Vue composable of the recipes shows messages, follows its bindings and
   assert.equal(error.value.code, "exchange_not_found");
   assert.equal(state.value, "closed");
   refused.stop();
+});
+
+/** The one block of docs/recipes.md that is marked so. */
+const recipe = (language) => read("docs/recipes.md").split(`\n\`\`\`${language}\n`)[1].split("\n```\n")[0];
+
+test("the Vue component of the recipes compiles, renders, and leaves nothing open on a server", async (t) => {
+  const { compileScript, parse } = await import("vue/compiler-sfc");
+  const { renderToString } = await import("vue/server-renderer");
+  const vue = { ...await import("vue"), ...await import("vue/server-renderer") };
+  const { useWarren } = await example(t, "vue-use-warren.js");
+  const { warren, made } = await listened(t);
+  const { descriptor, errors } = parse(recipe("vue"));
+  assert.deepEqual(errors, []);
+  const { content } = compileScript(descriptor, { id: "builds", inlineTemplate: true, templateOptions: { ssr: true, ssrCssVars: [] }, genDefaultAs: "component" });
+  // It gets by name what it imports; its Warren is that of this test.
+  const names = [...content.matchAll(/^import \{ (.*) \} from "vue(?:\/server-renderer)?"$/gm)].flatMap((match) => match[1].split(", "));
+  const imported = names.map((name) => name.split(" as ")).map(([from, to = from]) => [to, vue[from]]);
+  const named = { ...Object.fromEntries(imported), Warren: function Warren() { return warren; }, useWarren };
+  const component = new Function(...Object.keys(named), `${content.replace(/^import .*$/gm, "")}\nreturn component;`)(...Object.values(named));
+  assert.match(await renderToString(vue.createSSRApp(component, { system: "linux" })), /^<ul aria-busy="true">.*<\/ul>$/);
+  assert.deepEqual(made.map(({ bindings }) => bindings), [[{ exchange: "builds", routing_key: "linux.#" }]]);
+  assert.deepEqual(made.map(({ state }) => state), ["closed"]);
+});
+
+test("the React component of the recipes is well-formed, and uses what the hook gives", async () => {
+  const { parse } = await import("@babel/parser");
+  const text = recipe("jsx");
+  parse(text, { sourceType: "module", plugins: ["jsx"] });
+  const [, given] = /const nothing = \{ (.*) \};/.exec(read("docs/examples/react-use-warren.js"));
+  const [, used] = /const \{ (.*) \} = useWarren\(/.exec(text);
+  for (const name of used.split(", ")) assert.match(given, new RegExp(`\\b${name}:`));
 });
