@@ -89,11 +89,12 @@ type Attachment struct {
 	start Start
 	// pos is the offset of the last event that Next returned or counted as missing.
 	pos uint64
-	// given is the last event that Next returned, handed the last of those
-	// that is known to be with the socket. Only the stream's goroutine uses them.
-	given, handed uint64
+	// given is the last event that Next returned; dry says that there was no
+	// more. Only the stream's goroutine uses them.
+	given uint64
+	dry   bool
 	// before is the event in front of those that Next returned last; live says
-	// that they came while the attachment was reading. As given and handed.
+	// that they came while the attachment was reading. As given and dry.
 	before uint64
 	live   bool
 	ended  *End
@@ -143,7 +144,7 @@ func (a *Attachment) from(start Start) uint64 {
 	case FromEarliest:
 		return r.first - 1
 	case FromUnread:
-		return max(a.sub.handed, r.first-1)
+		return max(a.sub.handed.Load(), r.first-1)
 	case FromLast:
 		return r.newest - uint64(min(max(start.Last, 0), r.len()))
 	}
@@ -152,16 +153,13 @@ func (a *Attachment) from(start Start) uint64 {
 
 // Next appends the frames that are ready to dst, at most limit of the log's
 // events and a few more that belong before them, and returns the extended
-// slice. It never blocks. When it appended nothing, a token will come into Wake
-// as soon as it is worth calling again. When the attachment is over, the error
-// is an *End and nothing was appended.
+// slice. It never blocks. When it appended nothing, or all there was (see Dry), a
+// token will come into Wake as soon as it is worth calling again. When the
+// attachment is over, the error is an *End and nothing was appended.
 func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 	s := a.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.handed > s.handed {
-		s.handed = a.handed
-	}
 	if end := a.over(); end != nil {
 		return dst, end
 	}
@@ -178,12 +176,16 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 	} else {
 		dst = a.read(dst, limit)
 	}
-	if len(dst) == had && a.waitsAt == 0 {
+	if a.dry = len(dst) == had || a.pos == s.log.newest; a.dry && a.waitsAt == 0 {
 		s.waiters = append(s.waiters, a)
 		a.waitsAt = len(s.waiters)
 	}
 	return dst, nil
 }
+
+// Dry reports whether nothing was left after the last Next, so that the next
+// call can wait for a token. It is for the stream's goroutine.
+func (a *Attachment) Dry() bool { return a.dry }
 
 // read appends what the log has for the attachment. sub.mu is held.
 func (a *Attachment) read(dst []Frame, limit int) []Frame {
@@ -306,8 +308,14 @@ func (a *Attachment) Notify(f func()) {
 // Handed says that all frames Next has returned so far were handed to the
 // client's socket; it is what FromUnread goes by.
 func (a *Attachment) Handed() {
-	a.handed = a.given
-	if s := a.sub; s.broker.tracer != nil && s.followed.Load() {
+	s := a.sub
+	for {
+		before := s.handed.Load()
+		if a.given <= before || s.handed.CompareAndSwap(before, a.given) {
+			break
+		}
+	}
+	if s.broker.tracer != nil && s.followed.Load() {
 		s.written(a)
 	}
 }
@@ -389,9 +397,6 @@ func (a *Attachment) Close() {
 		return
 	}
 	a.closed = true
-	if a.handed > s.handed {
-		s.handed = a.handed
-	}
 	delete(s.attachments, a)
 	s.attached[a.transport]--
 	s.stopWaiting(a)

@@ -42,6 +42,7 @@ type Subscription struct {
 	done     chan struct{} // closed when nothing of it is left
 	logBytes atomic.Int64  // what the log holds, for the budget
 	followed atomic.Bool   // there are traces
+	handed   atomic.Uint64 // the newest event handed to any attachment's socket
 
 	mu          sync.Mutex // guards all below, and the attachments
 	log         *ring
@@ -54,7 +55,6 @@ type Subscription struct {
 	attached    [2]int // by Transport
 	waiters     []*Attachment
 	spare       []*Attachment // the other buffer of waiters
-	handed      uint64        // the newest event handed to any attachment's socket
 	paused      bool
 	recovering  bool
 	linger      time.Duration

@@ -165,7 +165,10 @@ func (st *stream) flush(b *batch) (end ending, more bool) {
 		if st.wrote(b.frames, ready) {
 			return ending{reason: ReasonShuttingDown, whole: true}, false
 		}
-		if st.flags.Load() != flagRunning {
+		if st.att.Dry() && flags&flagDrain == 0 && st.flags.Load() == flagRunning {
+			return ending{}, false // the attachment wakes it
+		}
+		if !st.flags.CompareAndSwap(flagRunning|flagWake, flagRunning) && st.flags.Load() != flagRunning {
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package transport
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // workers run the turns of all hijacked streams. A stream has no goroutine
@@ -17,45 +18,66 @@ import (
 type workers struct {
 	limit int // how many may run, those that are blocked not counted
 
-	mu         sync.Mutex // guards all below
-	work       sync.Cond  // something was queued, or closed set
-	head, tail *stream    // the queue, linked by stream.after
-	active     int        // workers that are not blocked, idle ones included
-	idle       int        // those that wait in work and were not signalled
-	closed     bool
-	gone       sync.WaitGroup
+	// pushed has the streams that were queued last, the newest first, linked by
+	// stream.after: whoever wakes thousands of streams takes no lock for each.
+	pushed  atomic.Pointer[stream]
+	queued  atomic.Int32 // streams in pushed and in head
+	running atomic.Int32 // workers that are neither idle nor blocked
+
+	mu     sync.Mutex // guards all below
+	work   sync.Cond  // something was queued, or closed set
+	head   *stream    // what was taken from pushed, the oldest first
+	active int        // workers that are not blocked, idle ones included
+	idle   int        // those that wait in work and were not signalled
+	closed bool
+	gone   sync.WaitGroup
 }
 
 func newWorkers() *workers {
-	// More than there are cores, because a worker in a system call lends its
-	// core to another.
-	w := &workers{limit: 4 * runtime.GOMAXPROCS(0)}
+	w := &workers{limit: max(2, runtime.GOMAXPROCS(0))}
 	w.work.L = &w.mu
 	return w
 }
 
 // push queues st, which is in no queue yet, for a turn.
 func (w *workers) push(st *stream) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	st.after = nil
-	if w.tail == nil {
-		w.head = st
-	} else {
-		w.tail.after = st
+	for {
+		before := w.pushed.Load()
+		st.after = before
+		if w.pushed.CompareAndSwap(before, st) {
+			break
+		}
 	}
-	w.tail = st
-	w.summon()
+	w.queued.Add(1)
+	// A worker counts itself out of running before it looks for the last time.
+	if w.wanted() {
+		w.mu.Lock()
+		w.summon()
+		w.mu.Unlock()
+	}
 }
 
-// summon gets a worker for what is queued. w.mu is held.
+// turnsPerWorker is how many streams are worth one more worker. A turn takes a
+// few microseconds, and waking a goroutine on another core more than that: for
+// each stream of a small crowd a worker would wake only to find nothing left.
+const turnsPerWorker = 16
+
+// wanted reports whether those that are at work are too few for what is queued.
+func (w *workers) wanted() bool { return w.queued.Load() > turnsPerWorker*w.running.Load() }
+
+// summon gets a worker if one is wanted. w.mu is held.
 func (w *workers) summon() {
+	if !w.wanted() {
+		return
+	}
 	switch {
 	case w.idle > 0:
 		w.idle--
+		w.running.Add(1)
 		w.work.Signal()
 	case w.active < w.limit:
 		w.active++
+		w.running.Add(1)
 		w.gone.Go(w.run)
 	}
 }
@@ -77,19 +99,38 @@ func (w *workers) run() {
 func (w *workers) take() *stream {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.head == nil && !w.closed && w.active <= w.limit {
+	for !w.closed && w.active <= w.limit {
+		if st := w.next(); st != nil {
+			return st
+		}
+		w.running.Add(-1)
+		if w.pushed.Load() != nil {
+			w.running.Add(1)
+			continue
+		}
 		w.idle++
 		w.work.Wait()
 	}
-	if w.head == nil || w.active > w.limit {
-		w.active--
-		return nil
+	w.active--
+	w.running.Add(-1)
+	w.summon() // nobody else may be at work
+	return nil
+}
+
+// next takes the oldest stream of the queue; nil if it is empty. w.mu is held.
+func (w *workers) next() *stream {
+	if w.head == nil {
+		for st := w.pushed.Swap(nil); st != nil; {
+			older := st.after
+			st.after, w.head = w.head, st
+			st = older
+		}
 	}
 	st := w.head
-	if w.head = st.after; w.head == nil {
-		w.tail = nil
+	if st != nil {
+		w.head, st.after = st.after, nil
+		w.queued.Add(-1)
 	}
-	st.after = nil
 	return st
 }
 
@@ -99,14 +140,14 @@ func (w *workers) block() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.active--
-	if w.head != nil {
-		w.summon()
-	}
+	w.running.Add(-1)
+	w.summon()
 }
 
 func (w *workers) unblock() {
 	w.mu.Lock()
 	w.active++
+	w.running.Add(1)
 	w.mu.Unlock()
 }
 
@@ -114,6 +155,7 @@ func (w *workers) unblock() {
 func (w *workers) close() {
 	w.mu.Lock()
 	w.closed = true
+	w.running.Add(int32(w.idle)) // they count themselves out
 	w.idle = 0
 	w.work.Broadcast()
 	w.mu.Unlock()
