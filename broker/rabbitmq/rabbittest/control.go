@@ -58,13 +58,13 @@ func (c control) ctl(ctx context.Context, args ...string) (string, error) {
 // eval has the node evaluate an Erlang expression and answers its value as Erlang prints it.
 func (c control) eval(ctx context.Context, expr string) (string, error) {
 	if c.Install.ErlCall == "" {
-		return c.ctl(ctx, "eval", expr+".")
+		return c.slowEval(ctx, expr)
 	}
 	out, err := c.run(ctx, []byte(expr+".\n"), c.Install.ErlCall, "-c", c.Cookie, "-n", c.Name, "-e")
 	if err != nil && strings.Contains(err.Error(), "failed to connect") {
 		// erl_call tries once, and on a machine that is busy with a few thousand connections that is now and then not
-		// enough, though the node is well. rabbitmqctl is slower and more patient.
-		return c.ctl(ctx, "eval", expr+".")
+		// enough, though the node is well.
+		return c.slowEval(ctx, expr)
 	}
 	if err != nil {
 		return "", fmt.Errorf("evaluating %s: %w", expr, err)
@@ -74,6 +74,12 @@ func (c control) eval(ctx context.Context, expr string) (string, error) {
 		return "", fmt.Errorf("evaluating %s: %s", expr, out)
 	}
 	return strings.TrimSuffix(value, "}"), nil
+}
+
+// slowEval is eval by rabbitmqctl, which is slower and more patient than erl_call.
+func (c control) slowEval(ctx context.Context, expr string) (string, error) {
+	out, err := c.ctl(ctx, "eval", expr+".")
+	return strings.TrimSpace(out), err
 }
 
 func (c control) run(ctx context.Context, input []byte, name string, args ...string) (string, error) {
