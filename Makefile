@@ -3,6 +3,7 @@
 # Tools are pinned here and in web/package-lock.json, and nowhere else.
 GOLANGCI_LINT_VERSION := v2.15.0
 GOTESTSUM_VERSION     := v1.13.0
+CYCLONEDX_VERSION     := v1.10.0
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +17,7 @@ MODULE  := github.com/warren-gateway/warren
 TOOLS   := $(CURDIR)/bin/tools
 LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 TESTSUM := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
+CDX     := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
 WARREN  := $(CURDIR)/bin/warren
 NPM     := web/node_modules/.package-lock.json
 
@@ -115,6 +117,13 @@ faults: build ## the whole fault matrix against real processes; flags by ARGS=
 soak: build ## mixed load with random faults for SOAKTIME=10m
 	$(GO) run ./cmd/faults -soak $(SOAKTIME) $(ARGS)
 
+##@ Publish
+.PHONY: release
+release: $(CDX) ## dist/: reproducible archives for Linux, macOS and Windows on amd64 and arm64, SBOMs, checksums
+	rm -rf dist
+	$(GO) run ./cmd/release --version '$(VERSION)' --date '$(DATE)' --ldflags '$(LDFLAGS)' --cyclonedx-gomod $(CDX)
+	cat dist/SHA256SUMS
+
 ##@ Keep house
 .PHONY: fmt screenshots clean
 fmt: $(LINT) ## format the Go code as lint wants it
@@ -134,6 +143,11 @@ $(LINT):
 $(TESTSUM):
 	GOBIN=$(TOOLS) $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
 	mv $(TOOLS)/gotestsum $@
+
+# Without paths of this machine, since the SBOMs have its checksum.
+$(CDX):
+	GOBIN=$(TOOLS) $(GO) install -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	mv $(TOOLS)/cyclonedx-gomod $@
 
 # Always built: the go command knows best whether it is current.
 .PHONY: $(RABBITNODE)
