@@ -83,7 +83,7 @@ func (h *hostile) streams() int {
 // the gateway gives them up, and nobody else notices.
 func flooded(h *hostile) string {
 	const streams, messages = 40, 400
-	closes := metric(h.t, h.gateway, `warren_stream_closes_total{reason="slow_reader"}`)
+	closes := metric(h.t, h.gateway, `warren_stream_closes_total{code="4408",reason="slow_reader"}`)
 	text := h.fill(requestText("GET /v1/sse?exchange=news", ""))
 	socket := h.fill(requestText("GET /v1/ws?exchange=news", "", upgradeHeader...))
 	h.onlyNeighbours()
@@ -102,7 +102,7 @@ func flooded(h *hostile) string {
 	}
 	// Some may be given up by the kernel, which counts from another moment on.
 	h.onlyNeighbours()
-	if metric(h.t, h.gateway, `warren_stream_closes_total{reason="slow_reader"}`) == closes {
+	if metric(h.t, h.gateway, `warren_stream_closes_total{code="4408",reason="slow_reader"}`) == closes {
 		h.t.Error("none was given up for being slow")
 	}
 	return "given up"
