@@ -152,6 +152,10 @@ type devToolsMessage struct {
 	Error  *struct{ Message string }
 }
 
+// noContext is what a tab says to a script while one document makes way for the
+// next, as the empty one does for the page: it is asked again.
+const noContext = "Cannot find default execution context"
+
 // call sends a command and returns its result; what the console says meanwhile is kept.
 func (c *chromium) call(t *testing.T, session, method string, params, result any) {
 	t.Helper()
@@ -170,6 +174,11 @@ func (c *chromium) call(t *testing.T, session, method string, params, result any
 		m := c.read(t)
 		if m.ID != id {
 			continue
+		}
+		if m.Error != nil && m.Error.Message == noContext {
+			<-time.After(50 * time.Millisecond)
+			c.call(t, session, method, params, result)
+			return
 		}
 		if m.Error != nil {
 			t.Fatalf("%s: %s", method, m.Error.Message)
