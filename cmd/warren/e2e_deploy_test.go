@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,6 +61,111 @@ func TestComposeStartsTheGatewayWithSettingsThatItTakes(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, printed)
 		}
 	}
+}
+
+func TestComposeMountsFilesThatAreThere(t *testing.T) {
+	mounted := map[string]string{}
+	for name, service := range at(t, deployFile(t, "compose.yaml")[0], "services").(map[string]any) {
+		volumes, _ := service.(map[string]any)["volumes"].([]any)
+		for _, volume := range volumes {
+			from, rest, _ := strings.Cut(volume.(string), ":")
+			into, mode, _ := strings.Cut(rest, ":")
+			if page(t, "docs/deploy/"+from) == "" || mode != "ro" {
+				t.Errorf("%s mounts %s", name, volume)
+			}
+			mounted[into] = from
+		}
+	}
+	provider := at(t, deployFile(t, "grafana-dashboards.yaml")[0], "providers", 0, "options", "path").(string)
+	if mounted[provider+"/warren.json"] != "./grafana-dashboard.json" {
+		t.Errorf("Grafana looks for dashboards in %s: %v", provider, mounted)
+	}
+	source := at(t, deployFile(t, "grafana-datasources.yaml")[0], "datasources", 0)
+	if at(t, source, "url") != "http://prometheus:9090" || at(t, source, "isDefault") != true {
+		t.Errorf("Grafana asks %v", source)
+	}
+}
+
+// The image is built from what .dockerignore lets through, and with the Go that go.mod asks for.
+func TestImageIsBuiltFromAllThatTheBinaryNeeds(t *testing.T) {
+	ignored := dockerIgnores(t)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
+		`{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`, ".")
+	cmd.Env = append(os.Environ(), "GOOS=linux")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []string{"go.mod", "go.sum"}
+	for name := range strings.FieldsSeq(string(out)) {
+		relative, err := filepath.Rel(root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, filepath.ToSlash(relative))
+	}
+	if len(files) < 100 {
+		t.Errorf("the binary is built from %d files only", len(files))
+	}
+	for _, name := range files {
+		if ignored(name) {
+			t.Errorf(".dockerignore keeps %s out", name)
+		}
+	}
+	if !ignored("web/node_modules/ws/index.js") || !ignored(".git/config") || !ignored("README.md") {
+		t.Error(".dockerignore keeps nothing out")
+	}
+	_, version, _ := strings.Cut(page(t, "go.mod"), "\ngo ")
+	minor := strings.Join(strings.SplitN(strings.Fields(version)[0], ".", 3)[:2], ".")
+	if image := "golang:" + minor + "-"; !strings.Contains(page(t, "Dockerfile"), image) {
+		t.Errorf("the Dockerfile does not build with %s", image)
+	}
+}
+
+// dockerIgnores reads .dockerignore: the last line that matches a file, or a directory above it, decides.
+func dockerIgnores(t *testing.T) func(name string) bool {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(page(t, ".dockerignore")) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	return func(name string) bool {
+		ignored := false
+		for _, line := range lines {
+			pattern, kept := strings.CutPrefix(line, "!")
+			if dockerMatches(t, pattern, name) {
+				ignored = !kept
+			}
+		}
+		return ignored
+	}
+}
+
+// dockerMatches tells whether a pattern, of the kinds that are used, matches a file or a directory above it.
+func dockerMatches(t *testing.T, pattern, name string) bool {
+	t.Helper()
+	anywhere, below := strings.CutPrefix(pattern, "**/")
+	steps := strings.Split(name, "/")
+	for i := range steps {
+		candidate := strings.Join(steps[:i+1], "/")
+		if below {
+			candidate = steps[i]
+		}
+		matched, err := path.Match(anywhere, candidate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if matched {
+			return true
+		}
+	}
+	return false
 }
 
 func TestKubernetesMountsSettingsThatTheGatewayTakes(t *testing.T) {
