@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/warren-gateway/warren/cmd/bench/proc"
 )
 
 // Flag is the command's flag that names the role of a process.
@@ -33,7 +35,7 @@ func Start(ctx context.Context, name string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{name: name, cmd: exec.CommandContext(context.WithoutCancel(ctx), self, "-"+Flag, name)}
+	p := &Process{name: name, cmd: proc.Command(ctx, self, "-"+Flag, name)}
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

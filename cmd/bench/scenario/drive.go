@@ -87,9 +87,29 @@ func (s *source) counts(ctx context.Context) (load.Counts, error) {
 	return c, s.Call(ctx, "count", load.None{}, &c)
 }
 
+// apart reports whether readers and server have cores of their own. Paced, each write may have to wake the readers' process, and
+// whether that sleeps on the server's own core, where waking it is cheap, or on another, where it costs more than all the rest of
+// the write, is the scheduler's whim. Over a network the server wakes nobody.
+func (e *Env) apart(w work) bool { return w.rate > 0 && !w.latency && e.Cores > 1 }
+
+// forReaders returns the context to start readers in, forServer the one for the server.
+func (e *Env) forReaders(ctx context.Context, w work) context.Context {
+	if !e.apart(w) {
+		return ctx
+	}
+	return proc.OnCores(ctx, e.Cores-1, e.Cores-1)
+}
+
+func (e *Env) forServer(ctx context.Context, w work) context.Context {
+	if !e.apart(w) {
+		return ctx
+	}
+	return proc.OnCores(ctx, 0, e.Cores-2)
+}
+
 // connect starts a process with readers of the server.
 func (e *Env) connect(ctx context.Context, s target.Server, w work) (*source, error) {
-	p, err := role.Start(ctx, load.Role)
+	p, err := role.Start(e.forReaders(ctx, w), load.Role)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/proc"
 	"github.com/warren-gateway/warren/cmd/bench/target"
 )
 
@@ -44,7 +45,7 @@ func (e *Env) gatewayOn(rabbit *target.Rabbit) entrant {
 
 func (e *Env) nchan() entrant {
 	return entrant{nchanName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
-		return target.StartNchan(ctx, e.Cores, e.Files)
+		return target.StartNchan(ctx, proc.Cores(ctx, e.Cores), e.Files)
 	}}
 }
 
@@ -95,7 +96,7 @@ func (e *Env) fanOut(ctx context.Context, who []entrant, w work, f func(name, ki
 	for _, entrant := range who {
 		for _, kind := range entrant.kinds {
 			w.kind = kind
-			err := e.on(ctx, entrant, func(s target.Server) error {
+			err := e.on(e.forServer(ctx, w), entrant, func(s target.Server) error {
 				out, err := e.drive(ctx, s, w)
 				if err != nil {
 					return err

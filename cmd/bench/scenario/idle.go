@@ -13,7 +13,7 @@ import (
 const (
 	idleMetric = "KiB per connection"
 	// spareFiles is how many files of a process are not for connections.
-	spareFiles = 200
+	spareFiles = 512
 )
 
 func idle() Scenario {

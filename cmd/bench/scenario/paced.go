@@ -14,7 +14,9 @@ func paced() Scenario {
 	return Scenario{
 		Scenario: report.Scenario{
 			ID: "b", Title: "1,000 readers at 200 messages per second", Plot: costEach,
-			Notes: "Each message is written to each reader at once, by a system call of its own. Who publishes how is as in (a).",
+			Notes: "Each message is written to each reader at once, by a system call of its own. Who publishes how is as in (a). " +
+				"Readers have the last core to themselves and the server (its workers, and Go's GOMAXPROCS, are as many) the others: whether a write must wake readers on another core, " +
+				"which costs more than all the rest of it, else is the scheduler's whim, and a network's server wakes nobody.",
 		},
 		Run: runPaced,
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
+	"github.com/warren-gateway/warren/cmd/bench/proc"
 	"github.com/warren-gateway/warren/cmd/bench/publish"
 )
 
@@ -63,7 +64,7 @@ func (d *daemon) said() []byte {
 }
 
 func spawn(ctx context.Context, name string, args ...string) (*daemon, error) {
-	d := &daemon{cmd: exec.CommandContext(context.WithoutCancel(ctx), name, args...), done: make(chan struct{})}
+	d := &daemon{cmd: proc.Command(ctx, name, args...), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	// Should the driver die, so does the server.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
