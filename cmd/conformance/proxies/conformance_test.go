@@ -2,6 +2,7 @@ package proxies
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -33,10 +34,13 @@ func TestGatewayBehindAProxyKeepsToTheProtocol(t *testing.T) {
 func conforms(t *testing.T, p proxy) {
 	t.Helper()
 	front := p.front(t)
-	// Rates at which the suite, which keeps below them, has not to wait for long.
-	bounds := map[string]float64{"request-rate-per-caller": 200, "request-burst-per-caller": 400}
+	// Rates at which the suite, which keeps below them, has not to wait for long, and a log that is soon full.
+	bounds := map[string]float64{"request-rate-per-caller": 200, "request-burst-per-caller": 400, "log-bytes": 2 << 20}
 	address, stop, err := front(t.Context(), func(args ...string) error {
-		warrentest.Start(t, append(args, "--request-rate-per-caller", "200", "--request-burst-per-caller", "400")...)
+		for name, value := range bounds {
+			args = append(args, fmt.Sprintf("--%s=%.0f", name, value))
+		}
+		warrentest.Start(t, args...)
 		return nil
 	})
 	if err != nil {
