@@ -144,36 +144,47 @@ func (st *stream) flush(b *batch) (end ending, more bool) {
 		return end, false
 	}
 	st.beginDrain(flags)
-	for round := range maxRounds {
-		var err error
-		if b.frames, err = st.att.Next(b.frames[:0], st.ask); err != nil {
-			return ending{reason: endReason(err), whole: true}, false
+	own := flags // what adds frames of its own does so once
+	for range maxRounds {
+		wrote, end := st.round(b, own)
+		if end.reason != "" {
+			return end, false
 		}
-		ready := len(b.frames)
-		if round == 0 {
-			st.addOwn(b, flags)
-		}
-		if len(b.frames) == 0 && !st.hasControl() {
-			if flags&flagDrain != 0 {
-				return ending{reason: ReasonShuttingDown, whole: true}, false
-			}
-			return ending{}, false
-		}
-		if whole, err := st.write(b); err != nil {
-			return ending{reason: st.writeFailure(err), whole: whole}, false
-		}
-		if st.wrote(b.frames, ready) {
+		if !wrote && flags&flagDrain != 0 {
 			return ending{reason: ReasonShuttingDown, whole: true}, false
 		}
-		if st.att.Dry() && flags&flagDrain == 0 && st.flags.Load() == flagRunning {
+		own = 0
+		now := st.flags.Load()
+		if now == flagRunning && (!wrote || st.att.Dry() && flags&flagDrain == 0) {
 			return ending{}, false // the attachment wakes it
 		}
-		if !st.flags.CompareAndSwap(flagRunning|flagWake, flagRunning) && st.flags.Load() != flagRunning {
+		if now != flagRunning && !st.flags.CompareAndSwap(flagRunning|flagWake, flagRunning) {
 			break
 		}
 	}
 	st.flags.Or(flags & flagDrain) // not dealt with yet
 	return ending{}, true
+}
+
+// round writes what is ready, at most so much that others need not wait, and
+// reports whether there was anything. flags say what else is due.
+func (st *stream) round(b *batch, flags uint32) (wrote bool, end ending) {
+	var err error
+	if b.frames, err = st.att.Next(b.frames[:0], st.ask); err != nil {
+		return false, ending{reason: endReason(err), whole: true}
+	}
+	ready := len(b.frames)
+	st.addOwn(b, flags)
+	if len(b.frames) == 0 && !st.hasControl() {
+		return false, ending{}
+	}
+	if whole, err := st.write(b); err != nil {
+		return true, ending{reason: st.writeFailure(err), whole: whole}
+	}
+	if st.wrote(b.frames, ready) {
+		return true, ending{reason: ReasonShuttingDown, whole: true}
+	}
+	return true, ending{}
 }
 
 // addOwn adds the frames that come from here and not from the log.
