@@ -57,7 +57,7 @@ func (w *wheel) turn() {
 		due := w.due(st)
 		if due <= now {
 			st.notify(flagBeat)
-			due = now + w.interval
+			due = w.next(st, now)
 		}
 		w.link(st, due-now)
 		st = next
@@ -76,6 +76,18 @@ func (w *wheel) due(st *stream) time.Duration {
 		due = min(due, w.early(&st.lastPing))
 	}
 	return due
+}
+
+// next returns when a stream that is due now is to be looked at again. On a WebSocket its two pings are due apart when it was
+// opened some time before its last frame: the one must not put off the other by an interval.
+func (w *wheel) next(st *stream, now time.Duration) time.Duration {
+	next := now + w.interval
+	for _, last := range []*atomic.Int64{&st.lastSent, &st.lastPing} {
+		if due := w.early(last); due > now && (last == &st.lastSent || st.ws != nil) {
+			next = min(next, due)
+		}
+	}
+	return next
 }
 
 // link puts st into the slot that is reached after d.
