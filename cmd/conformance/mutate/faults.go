@@ -87,7 +87,7 @@ var faults = []fault{
 	},
 	{
 		Name: "a pause that is not honoured", Breaks: []string{"P-121", "P-126"},
-		Edits: one("broker/attachment.go", "if !a.paused && !s.paused && a.holds == 0 {", "if a.holds == 0 {"),
+		Edits: one("broker/attachment.go", "if a.paused || s.paused || a.holds > 0 {", "if a.holds > 0 {"),
 	},
 	{
 		Name: "no retry: line on bye", Breaks: []string{"P-143"},
