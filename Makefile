@@ -40,11 +40,15 @@ RABBITNODE   := $(TOOLS)/rabbitnode
 IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} |
 GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 10m
 
-# $(call test-packages,!,) tests those of PKG that do not use rabbittest, $(call test-packages,,COMMAND) those that do, under COMMAND.
+# Of those the ones that load the machine or look at the clock run alone, the others two at a time.
+ALONE        := cmd\/(warren|faults|conformance)[ ]
+
+# $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, under COMMAND.
 define test-packages
-packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) /$(subst /,\/,$(RABBITTEST))[ \/]/ { print $$1 }')"; \
+packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) { print $$1 }')"; \
 if [ -n "$$packages" ]; then $(2) $(GOTEST) $(3) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
 endef
+USES_RABBIT := /$(subst /,\/,$(RABBITTEST))[ \/]/
 
 # What tests that drive the binary, and browsers, are told.
 export WARREN_TEST_BINARY   := $(WARREN)
@@ -66,7 +70,7 @@ run: build ## build and serve with demo messages, without RabbitMQ, on http://lo
 
 ##@ Test
 .PHONY: test deps lint unit integration conformance js browser fuzz
-test: deps lint build unit integration js browser ## everything that CI checks (below 15 minutes on two cores)
+test: deps lint build unit fuzz-briefly integration js browser ## everything that CI checks (below 15 minutes on two cores)
 	@echo "== all passed"
 
 deps: ## install what the tests need: Debian packages (as root), npm packages; or say what is missing
@@ -82,11 +86,12 @@ lint: $(LINT) $(NPM) ## Go code, layer rules, go.mod, specifications
 
 unit: $(TESTSUM) ## Go tests that need no RabbitMQ, with the race detector
 	@echo "== unit"
-	@$(call test-packages,!,)
+	@$(call test-packages,!$(USES_RABBIT),)
 
 integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them, with the race detector
 	@echo "== integration"
-	@$(call test-packages,,$(RABBITNODE) --,-p 1)
+	@$(call test-packages,$(USES_RABBIT) && !/^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 2)
+	@$(call test-packages,$(USES_RABBIT) && /^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 1)
 
 conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, against the binary (part of integration)
 	@echo "== conformance"
@@ -102,6 +107,11 @@ browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
 
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: fuzz-briefly
+fuzz-briefly:
+	@echo "== fuzz, each target for a second"
+	@.ci/fuzz 1s | grep -E '^(==|---|FAIL|panic|  *Failing)|_test.go:' || test "$${PIPESTATUS[0]}" = 0
 
 ##@ Measure and break
 .PHONY: microbench bench faults soak
