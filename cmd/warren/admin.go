@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,7 +59,7 @@ func adminHandler(g *gateway, loopback bool) http.Handler {
 	mux.HandleFunc("GET /admin/subscriptions", g.listSubscriptions)
 	mux.HandleFunc("DELETE /admin/subscriptions/{stream}", g.evictSubscription)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/cmdline", programName)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
@@ -68,6 +70,10 @@ func adminHandler(g *gateway, loopback bool) http.Handler {
 	all.Handle("/", guardAdmin(mux, loopback))
 	return all
 }
+
+// programName answers in place of pprof.Cmdline, whose flags may hold the
+// broker's password.
+func programName(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, os.Args[0]) }
 
 func (a *adminServer) url() string { return "http://" + reachable(a.listener.Addr()) }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ const traceFlush = 2 * time.Second
 // tracesWanted reads whether OpenTelemetry is configured, by the variables that
 // its specification names. What cannot be done is an error.
 func tracesWanted() (bool, error) {
-	if os.Getenv("OTEL_SDK_DISABLED") == "true" {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
 		return false, nil
 	}
 	switch exporter := os.Getenv("OTEL_TRACES_EXPORTER"); exporter {
@@ -103,14 +104,15 @@ func (t *tracing) Received(stream string, m *broker.Message) broker.Trace {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return nil // it was not well-formed
 	}
-	_, span := t.tracer.Start(ctx, "deliver "+m.Exchange,
+	exchange := spanText(m.Exchange)
+	_, span := t.tracer.Start(ctx, "deliver "+exchange,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "rabbitmq"),
 			attribute.String("messaging.operation.name", "deliver"),
 			attribute.String("messaging.operation.type", "process"),
-			attribute.String("messaging.destination.name", m.Exchange),
-			attribute.String("messaging.rabbitmq.destination.routing_key", m.RoutingKey),
+			attribute.String("messaging.destination.name", exchange),
+			attribute.String("messaging.rabbitmq.destination.routing_key", spanText(m.RoutingKey)),
 			attribute.Int("messaging.message.body.size", len(m.Body)),
 			attribute.String("warren.stream", stream),
 		))
@@ -118,10 +120,14 @@ func (t *tracing) Received(stream string, m *broker.Message) broker.Trace {
 		return nil
 	}
 	if id := m.Properties.MessageID; id != "" {
-		span.SetAttributes(attribute.String("messaging.message.id", id))
+		span.SetAttributes(attribute.String("messaging.message.id", spanText(id)))
 	}
 	return messageTrace{span}
 }
+
+// spanText makes what a publisher wrote fit for a span. AMQP's short strings are
+// any bytes, and one that is no UTF-8 would cost the collector the whole batch.
+func spanText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // isSampled looks at the flags of a traceparent (00-<32>-<16>-01) before anything
 // is made of it: most messages are not sampled.

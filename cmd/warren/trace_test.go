@@ -183,6 +183,23 @@ func TestStopExportsWhatIsLeft(t *testing.T) {
 	}
 }
 
+// TestTextThatIsNoUTF8CostsNoSpan: AMQP lets a routing key be any bytes.
+func TestTextThatIsNoUTF8CostsNoSpan(t *testing.T) {
+	c := startCollector(t)
+	tracing, err := newTracing(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := broker.Table{"traceparent": sampledParent}
+	for _, key := range []string{"good", "bad\xff"} {
+		tracing.Received("stream", &broker.Message{Exchange: "x", RoutingKey: key, Properties: broker.Properties{Headers: headers}}).Written(broker.SSE, time.Now())
+	}
+	tracing.close(t.Context())
+	if spans := c.all(); len(spans) != 2 {
+		t.Errorf("%d spans of 2", len(spans))
+	}
+}
+
 func TestCollectorThatDoesNotAnswerHurtsNobody(t *testing.T) {
 	hung := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hung }))
@@ -216,7 +233,7 @@ func TestTracesAreConfiguredByOpenTelemetrysVariables(t *testing.T) {
 		"endpoint for traces":   {[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:1/x"}, true, ""},
 		"exporter":              {[]string{"OTEL_TRACES_EXPORTER=otlp"}, true, ""},
 		"endpoint, no exporter": {[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_TRACES_EXPORTER=none"}, false, ""},
-		"disabled":              {[]string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_SDK_DISABLED=true"}, false, ""},
+		"disabled":              {[]string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_SDK_DISABLED=TRUE"}, false, ""},
 		"in JSON":               {[]string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=http/json"}, true, ""},
 		"by gRPC":               {[]string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, false, "OTEL_EXPORTER_OTLP_PROTOCOL"},
 		"to the console":        {[]string{"OTEL_TRACES_EXPORTER=console"}, false, "OTEL_TRACES_EXPORTER"},
