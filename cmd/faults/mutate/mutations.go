@@ -24,7 +24,7 @@ var mutations = []mutation{
 	{
 		name: "offset used again", file: "broker/pump.go", cell: "^clients' network cut × by query",
 		old:     "\tp.pending = append(p.pending, f)\n\tp.next++\n",
-		mistake: "\tp.pending = append(p.pending, f)\n\tif p.next != 100 || f.kind != KindMessage || len(p.pending) > 1 {\n\t\tp.next++\n\t}\n",
+		mistake: "\tp.pending = append(p.pending, f)\n\tif f.kind != KindMessage || len(p.pending) > 1 || time.Now().UnixNano()%64 != 0 {\n\t\tp.next++\n\t}\n",
 	},
 	{
 		name: "wake lost", file: "broker/pump.go", cell: "^(connection closed|channel closed|consumer cancelled).* × by ", // a ping may come in time for one
