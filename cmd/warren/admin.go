@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,7 +72,7 @@ func adminHandler(g *gateway, loopback bool) http.Handler {
 
 // programName answers in place of pprof.Cmdline, whose flags may hold the
 // broker's password.
-func programName(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, os.Args[0]) }
+func programName(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "warren") }
 
 func (a *adminServer) url() string { return "http://" + reachable(a.listener.Addr()) }
 
