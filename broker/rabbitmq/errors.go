@@ -84,9 +84,9 @@ func queueError(err error) *broker.Error {
 func bindError(err error, index int) *broker.Error {
 	switch replyCode(err) {
 	case amqp.NotFound:
-		return broker.Errorf(broker.CodeExchangeNotFound, "there is no such exchange").WithBinding(index).WithCause(err)
+		return broker.Errorf(broker.CodeExchangeNotFound, "there is no such exchange: check its name; publishers declare exchanges, the gateway does not").WithBinding(index).WithCause(err)
 	case amqp.AccessRefused:
-		return broker.Errorf(broker.CodeForbiddenBinding, "the message broker does not let the gateway bind this").WithBinding(index).WithCause(err)
+		return broker.Errorf(broker.CodeForbiddenBinding, "the message broker does not let the gateway bind this: there is no such exchange, or its account may not read it").WithBinding(index).WithCause(err)
 	case amqp.PreconditionFailed:
 		// A headers exchange with an x-match of its own, an exchange type that wants a number as routing key.
 		return broker.Errorf(broker.CodeInvalidRequest, "the exchange does not accept this routing key or these arguments").

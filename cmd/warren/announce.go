@@ -36,7 +36,7 @@ warren %s listens to %s
 `, header, base, exchange)
 	}
 	if admin != "" {
-		fmt.Fprintf(p.stdout, "  metrics  curl -s %s/metrics\n  admin    open %s/\n", admin, admin)
+		fmt.Fprintf(p.stdout, "  metrics  curl -s %s/metrics\n  admin    %s/\n", admin, admin)
 	}
 	fmt.Fprintln(p.stdout)
 }

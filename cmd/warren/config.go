@@ -21,7 +21,7 @@ import (
 // and docs/configuration.md are made from here, so that no second table drifts.
 type Config struct {
 	Listen      string `koanf:"listen" group:"Where" help:"address to serve on; host:0 takes a free port"`
-	AdminListen string `koanf:"admin_listen" group:"Where" help:"address of metrics, health and pprof, to be kept private; empty turns it off"`
+	AdminListen string `koanf:"admin_listen" group:"Where" help:"address of metrics, health, pprof and the page that can evict subscriptions, to be kept private; empty turns it off"`
 	PublicURL   string `koanf:"public_url" group:"Where" help:"how clients reach the gateway, scheme and host (https://events.example.org), when that is not --listen; any other Host is refused"`
 	TLSCert     string `koanf:"tls_cert" group:"Where" help:"PEM file with the certificate chain; read again when it changes"`
 	TLSKey      string `koanf:"tls_key" group:"Where" help:"PEM file with the certificate's private key"`

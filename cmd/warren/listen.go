@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 const listenHelp = `Usage: warren listen URL EXCHANGE[=KEY] … [FLAGS]
@@ -189,8 +191,8 @@ func (l *listener) verdict(err error) error {
 	if b := l.bye; b != nil {
 		text := fmt.Sprintf("the gateway said %s (%d)", b.Reason, b.Code)
 		if !b.Reconnect && !l.lost(b) {
-			if l.opts.transport == "ws" && b.Code >= 4400 { // a close code has no room for the details that HTTP gives
-				text += "; --transport sse says more"
+			if l.opts.transport == "ws" { // a close code has no room for the details that HTTP gives
+				text += refusalHint(b.Reason)
 			}
 			return &refusal{text}
 		}
@@ -203,6 +205,19 @@ func (l *listener) verdict(err error) error {
 		return fmt.Errorf("cannot reach %s: %w", l.opts.base.Redacted(), request.Err)
 	}
 	return err
+}
+
+// refusalHint says what to do about the reason of a bye.
+func refusalHint(reason string) string {
+	switch broker.Code(reason) { //nolint:exhaustive // there is nothing to be done here about the others
+	case broker.CodeExchangeNotFound:
+		return ": one of these exchanges does not exist; check the names"
+	case broker.CodeUnauthorized:
+		return ": it wants a token that is valid: --token, or WARREN_TOKEN in the environment"
+	case broker.CodeForbiddenBinding:
+		return ": one of these bindings is not allowed by the token, the gateway or the broker"
+	}
+	return ""
 }
 
 // lost says that the subscription is gone, and that asking for the same

@@ -109,7 +109,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	// The port first: everything else is in vain when somebody else has it.
 	var lc net.ListenConfig
 	if g.listener, err = lc.Listen(ctx, "tcp", g.cfg.Listen); err != nil {
-		return fmt.Errorf("--listen %s: %w", g.cfg.Listen, err)
+		return fmt.Errorf("--listen %s (another HOST:PORT, or port 0 for a free one, may do): %w", g.cfg.Listen, err)
 	}
 	if g.source, err = newSource(ctx, &g.cfg, g.logger); err != nil {
 		return err

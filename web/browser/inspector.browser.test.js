@@ -216,8 +216,11 @@ test("a missing exchange, a denied one and a limit are told in the server's word
     await page.locator("#binding-form [name=exchange]").fill(exchange);
     await page.locator("#binding-form [name=exchange]").press("Enter");
   };
+  await add("nothing");
+  await notice.getByText("There is no such exchange: nothing").waitFor();
+  await until(async () => (await page.locator("#bindings li").count()) === 1, "the binding is taken back");
   await add("secret");
-  await notice.getByText("The binding is not allowed").waitFor();
+  await notice.getByText("The binding is not allowed: secret").waitFor();
   await until(async () => (await page.locator("#bindings li").count()) === 1, "the binding is taken back");
   await add("amq.topic");
   await page.locator('.entry[data-type="bindings"]').waitFor();

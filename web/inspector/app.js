@@ -30,7 +30,7 @@ const bindings = new Bindings(initial, async (what, binding) => {
   try {
     await session[what](binding);
   } catch (error) {
-    notice(error);
+    notice(error, [binding]); // all that was asked for
     throw error;
   }
 });
@@ -236,9 +236,10 @@ $("clear-messages").addEventListener("click", () => {
 // ---- notices
 
 let act = null;
-function notice(error) {
+/** The error names a binding by its place among those that were asked for. */
+function notice(error, asked = bindings.list) {
   const about = explain(error);
-  const { exchange } = bindings.list[about.binding] ?? {};
+  const { exchange } = asked[about.binding] ?? {};
   $("notice-title").textContent = exchange ? `${about.title}: ${exchange}` : about.title;
   $("notice-detail").textContent = about.detail;
   $("notice-advice").textContent = about.advice;
