@@ -40,8 +40,8 @@ RABBITNODE   := $(TOOLS)/rabbitnode
 IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} |
 GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 10m
 
-# Of those the ones that load the machine most run alone, the others two at a time.
-ALONE        := cmd\/(warren|faults)[ ]
+# Of those the ones that load the machine or look at the clock run alone, the others two at a time.
+ALONE        := cmd\/(warren|faults|conformance)[ ]
 
 # $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, under COMMAND.
 define test-packages

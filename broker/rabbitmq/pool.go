@@ -115,8 +115,9 @@ func (p *pool) open() {
 			return
 		}
 		p.src.stats.failures.add()
-		p.src.log.Warn("cannot connect to the broker", slog.Any("error", err))
-		if !p.src.sleep(p.src.connectBackoff(attempt)) {
+		again := p.src.connectBackoff(attempt)
+		p.src.log.Warn("cannot connect to the broker", slog.Any("error", err), slog.Duration("again_in", again.Round(time.Millisecond)))
+		if !p.src.sleep(again) {
 			return
 		}
 	}
