@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"sync"
@@ -9,29 +8,12 @@ import (
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 )
-
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 func TestLogHasNoSecretsAndOneLinePerKindOfRefusal(t *testing.T) {
 	i := newIssuer(t)
-	var log logBuffer
+	var log brokertest.Buffer
 	var mu sync.Mutex
 	refused := map[broker.Code]int{}
 	g := newGateway(t, i.use, func(s *setup) {

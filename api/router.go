@@ -165,6 +165,16 @@ func parameter(r *http.Request, name string) string {
 	return decoded
 }
 
+// SetSecurityHeaders sets what every answer of the gateway has, whoever asks: it
+// is what it says it is, no other site may use it, and nobody keeps it.
+func SetSecurityHeaders(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
 // guard is what every request passes first: security headers, and the checks of
 // Host and Origin. Probes come by address from anywhere and pass without.
 func (a *API) guard(next http.Handler) http.Handler {
@@ -172,12 +182,8 @@ func (a *API) guard(next http.Handler) http.Handler {
 	health := a.health()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		SetSecurityHeaders(h)
 		h.Set("Content-Security-Policy", apiPolicy)
-		h.Set("Cache-Control", "no-store")
 		if len(r.TransferEncoding) > 0 {
 			// It may have had a Content-Length, too, which net/http takes away: a proxy that went by
 			// that would see other requests behind this one than we do (RFC 9112, section 6.3).

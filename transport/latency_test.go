@@ -1,14 +1,13 @@
 package transport_test
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 )
 
 func TestLatencyIsThatOfWhatCameWhileTheStreamWasOpen(t *testing.T) {
@@ -61,26 +60,8 @@ func TestLatencyIsThatOfWhatCameWhileTheStreamWasOpen(t *testing.T) {
 	}
 }
 
-// syncBuffer collects what is logged.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 func TestStormOfEndsIsOneLinePerReason(t *testing.T) {
-	var log syncBuffer
+	var log brokertest.Buffer
 	g := newGateway(t, setup{logger: slog.New(slog.NewTextHandler(&log, nil))})
 	const readers = 20
 	for range readers {

@@ -15,13 +15,8 @@ import (
 // it, and a browser on that machine would lend any page its place there.
 func guardAdmin(next http.Handler, loopback bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Cache-Control", "no-store")
+		api.SetSecurityHeaders(w.Header())
+		w.Header().Set("X-Frame-Options", "DENY")
 		if err := checkAdminRequest(r, loopback); err != nil {
 			refuseAdmin(w, err)
 			return

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
@@ -128,14 +128,14 @@ type listening struct {
 	lines  chan string
 	done   chan error
 	cancel context.CancelFunc
-	log    *syncBuffer
+	log    *brokertest.Buffer
 }
 
 func startListen(t *testing.T, args ...string) *listening {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, outWriter := io.Pipe()
-	l := &listening{t: t, lines: make(chan string, 1000), done: make(chan error, 1), cancel: cancel, log: &syncBuffer{}}
+	l := &listening{t: t, lines: make(chan string, 1000), done: make(chan error, 1), cancel: cancel, log: &brokertest.Buffer{}}
 	go func() {
 		l.done <- run(ctx, process{args: append([]string{"listen"}, args...), stdout: outWriter, stderr: l.log})
 		_ = outWriter.Close()
@@ -192,24 +192,6 @@ func (l *listening) want(words ...string) {
 			l.t.Fatalf("the line is %q, want %q; the log says:\n%s", got, want, l.log)
 		}
 	}
-}
-
-// syncBuffer is a bytes.Buffer that several goroutines may use.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // cutter is a TCP proxy whose connections can be cut.

@@ -20,13 +20,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/conformance/suite"
 )
@@ -227,7 +227,7 @@ func (p proxy) start(ctx context.Context, program string, s site, more []replace
 		return nil, err
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, p.args(config)...)
-	var output lockedBuffer
+	var output brokertest.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -272,22 +272,4 @@ func await(ctx context.Context, port int, ended <-chan struct{}) error {
 			return fmt.Errorf("it does not listen: %w", err)
 		}
 	}
-}
-
-// lockedBuffer holds what a process says.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards the rest
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
