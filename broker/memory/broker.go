@@ -320,7 +320,7 @@ func errReserved() *broker.Error {
 }
 
 func errNoExchange() *broker.Error {
-	return broker.Errorf(broker.CodeExchangeNotFound, "there is no such exchange: check its name; publishers declare exchanges, the gateway does not")
+	return broker.Errorf(broker.CodeExchangeNotFound, "there is no such exchange: check its name, or make it (PUT /v1/exchanges/NAME)")
 }
 
 func errClosed() *broker.Error {
