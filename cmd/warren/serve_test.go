@@ -69,11 +69,16 @@ func TestListenReportsWhatARestartLost(t *testing.T) {
 
 func TestListenStopsWhenItIsRefusedForGood(t *testing.T) {
 	g := startGateway(t, "--deny-exchange", "secret*")
-	for _, transport := range []string{"ws", "sse"} {
+	for _, c := range []struct{ exchange, transport, code, hint string }{
+		{"secrets", "ws", "forbidden_binding", "not allowed"},
+		{"secrets", "sse", "forbidden_binding", "does not let anybody"},
+		{"nowhere", "ws", "exchange_not_found", "check the names"},
+		{"nowhere", "sse", "exchange_not_found", "check its name"},
+	} {
 		var out, log bytes.Buffer
-		err := run(t.Context(), process{args: []string{"listen", g.url, "secrets", "--transport", transport}, stdout: &out, stderr: &log})
-		if err == nil || !strings.Contains(err.Error(), "forbidden_binding") {
-			t.Errorf("%s: error is %v", transport, err)
+		err := run(t.Context(), process{args: []string{"listen", g.url, c.exchange, "--transport", c.transport}, stdout: &out, stderr: &log})
+		if err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.hint) {
+			t.Errorf("%s over %s: error is %v", c.exchange, c.transport, err)
 		}
 	}
 }
@@ -96,6 +101,9 @@ func TestAdminListenerHasMetricsAndHealth(t *testing.T) {
 	}
 	if status, _ := g.call("GET", g.admin+"/readyz", ""); status != 200 {
 		t.Errorf("readyz answers %d", status)
+	}
+	if _, line := g.call("GET", g.admin+"/debug/pprof/cmdline", ""); strings.Contains(line, "-test.") {
+		t.Errorf("a profile tells the flags, which may hold a password: %q", line)
 	}
 	if status, _ := g.call("GET", g.url+"/metrics", ""); status != 404 {
 		t.Errorf("the public listener answers /metrics with %d", status)
