@@ -237,7 +237,7 @@ func (l *listener) take(frame []byte) error {
 		return fmt.Errorf("a frame that is not JSON: %w", err)
 	}
 	switch f.Type {
-	case "ping":
+	case "ping", "pong":
 		return nil
 	case "bye":
 		l.bye, l.elsewhere = &f.bye, f.URL

@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 )
 
 func TestListenPrintsReadyThenMessagesAndStopsAtItsCount(t *testing.T) {
@@ -80,6 +84,30 @@ func TestListenStopsWhenItIsRefusedForGood(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.hint) {
 			t.Errorf("%s over %s: error is %v", c.exchange, c.transport, err)
 		}
+	}
+}
+
+// TestListenWithoutATokenLearnsAtOnceThatOneIsWanted: a gateway that wants a
+// token waits for one until something else comes, this one for ever.
+func TestListenWithoutATokenLearnsAtOnceThatOneIsWanted(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"warren.v1"}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.CloseNow() }()
+		if _, _, err := conn.Read(r.Context()); err != nil {
+			t.Errorf("nothing came: %v", err)
+			return
+		}
+		_ = conn.Write(r.Context(), websocket.MessageText, []byte(`{"type":"bye","code":4401,"reason":"unauthorized","reconnect":false}`))
+		_ = conn.Close(4401, "unauthorized")
+	}))
+	defer gateway.Close()
+	err := run(bounded(t, patience), process{args: []string{"listen", gateway.URL, "orders"}, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}})
+	if err == nil || !strings.Contains(err.Error(), "unauthorized") || !strings.Contains(err.Error(), "WARREN_TOKEN") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -31,6 +31,12 @@ func (l *listener) webSocket(ctx context.Context, take func([]byte) error) error
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(maxFrame)
+	if l.opts.token == "" {
+		// A gateway that wants a token would wait 5 s for one; anything else than a token it refuses at once.
+		if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"ping"}`)); err != nil {
+			return err
+		}
+	}
 	for {
 		kind, frame, err := conn.Read(ctx)
 		if err != nil {
