@@ -191,6 +191,7 @@ func (b *Broker) make(ctx context.Context, spec Spec, sharedKey string) (*Subscr
 		return nil, requestIndex(err, bindings, spec.Bindings)
 	}
 	s.queue = queue
+	queue.Start(&s.pump) // until Close, which is dismantle's
 	if err := b.register(s); err != nil {
 		return nil, err
 	}
@@ -221,11 +222,11 @@ func (b *Broker) newSubscription(spec Spec, bindings []Binding, sharedKey string
 		broker: b, stream: newStreamID(), owner: spec.Owner, streamMade: spec.StreamMade,
 		payload: spec.Payload, created: now, idleSince: now, expires: spec.Expires, linger: spec.Linger,
 		madeKey: bindingsKey(bindings), sharedKey: sharedKey, onEnd: spec.OnEnd,
-		changing: make(chan struct{}, 1), markers: make(chan chan struct{}),
-		pumpDone: make(chan struct{}), done: make(chan struct{}),
+		changing: make(chan struct{}, 1), done: make(chan struct{}),
 		log:      newRing(b.limits.LogFrames, b.limits.LogBytes),
 		bindings: bindings, missing: map[string]struct{}{}, attachments: map[*Attachment]struct{}{},
 	}
+	s.pump.sub, s.pump.next = s, 1
 	if sharedKey == "" {
 		s.id = newSubscriptionID()
 	}
@@ -238,10 +239,9 @@ func (b *Broker) newSubscription(spec Spec, bindings []Binding, sharedKey string
 	return s
 }
 
-// register makes an opened subscription known and starts it; if the broker was
-// closed meanwhile it ends it instead. The caller has set its queue.
+// register makes an opened subscription known; if the broker was closed
+// meanwhile it ends it instead. The caller has started its queue.
 func (b *Broker) register(s *Subscription) error {
-	go (&pump{sub: s, next: 1}).run() // ends with the queue; dismantle waits for it
 	b.mu.Lock()
 	b.opening--
 	closed := b.closed

@@ -99,7 +99,7 @@ func (s *Subscription) rebind(ctx context.Context, added, removed, requested []B
 	return err
 }
 
-// settle makes the new bindings known and waits until the marker is in the log.
+// settle makes the new bindings known and puts the marker into the log.
 func (s *Subscription) settle(want, removed []Binding) error {
 	s.mu.Lock()
 	s.bindings = want
@@ -108,15 +108,7 @@ func (s *Subscription) settle(want, removed []Binding) error {
 	}
 	s.listJSON = nil
 	s.mu.Unlock()
-	placed := make(chan struct{})
-	select {
-	case s.markers <- placed:
-		select {
-		case <-placed:
-		case <-s.pumpDone:
-		}
-	case <-s.pumpDone:
-	}
+	s.pump.mark()
 	return s.alive()
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -10,9 +11,13 @@ import (
 // together: one lock, one wake-up and one ack for all of them.
 const pumpBatch = 128
 
-// pump is the one goroutine that appends to a subscription's log.
+// pump is the sink of a subscription's queue and the only one to append to its
+// log. It has no goroutine: events come on the source's, requests for a marker
+// on those of who changes the bindings.
 type pump struct {
-	sub     *Subscription
+	sub *Subscription
+
+	mu      sync.Mutex // guards all below; taken before the subscription's
 	frames  frameWriter
 	pending []Frame // encoded, not yet appended
 	next    uint64  // offset of the next event; nobody else appends
@@ -23,46 +28,48 @@ type pump struct {
 	nBytes  uint64
 	began   time.Time // when the oldest pending delivery was taken; zero for none
 	traces  []traced  // of pending messages
+	over    bool      // the log is gone
 }
 
-// run appends what the queue brings until the queue is closed.
-func (p *pump) run() {
-	defer close(p.sub.pumpDone)
-	events := p.sub.queue.Events()
-	for {
-		select {
-		case ev, ok := <-events:
-			if !ok {
-				return
-			}
-			p.handle(ev)
-			open := p.drain(events)
-			p.flush()
-			if !open {
-				return
-			}
-		case placed := <-p.sub.markers:
-			p.marker()
-			p.flush()
-			close(placed)
-		}
+var _ Sink = (*pump)(nil)
+
+// Take implements Sink.
+func (p *pump) Take(ev Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	p.handle(ev)
+	if len(p.pending) >= pumpBatch {
+		p.flush()
 	}
 }
 
-// drain takes what else is there already, up to a batch.
-func (p *pump) drain(events <-chan Event) (open bool) {
-	for len(p.pending) < pumpBatch {
-		select {
-		case ev, ok := <-events:
-			if !ok {
-				return false
-			}
-			p.handle(ev)
-		default:
-			return true
-		}
+// Flush implements Sink.
+func (p *pump) Flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flush()
+}
+
+// mark appends a marker with the bindings as they are now.
+func (p *pump) mark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
 	}
-	return true
+	p.marker()
+	p.flush()
+}
+
+// end says that the log is gone. The queue is closed, but a change of the
+// bindings may still want its marker.
+func (p *pump) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
 }
 
 func (p *pump) handle(ev Event) {
@@ -295,15 +302,15 @@ func (s *Subscription) markMissing(ids []string, gone bool) (changed bool) {
 	return changed
 }
 
-// dismantle deletes the queue and waits for the pump, then tells the broker
-// and the maker that nothing is left.
+// dismantle deletes the queue and tells the broker and the maker that
+// nothing is left.
 func (s *Subscription) dismantle() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.queue.Close(ctx); err != nil {
 		s.broker.logger.Warn("queue not deleted in time", slog.String("stream", s.stream), slog.Any("error", err))
 	}
-	<-s.pumpDone
+	s.pump.end()
 	s.mu.Lock()
 	s.broker.budget.add(-s.logBytes.Swap(0))
 	s.log = newRing(1, 0) // attachments that are still open must not pin the log

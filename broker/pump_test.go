@@ -29,7 +29,7 @@ func newTestPump(header string) (*pump, *Delivery) {
 	b := &Broker{limits: DefaultLimits(), budget: newBudget(1 << 40)}
 	s := b.newSubscription(Spec{Linger: time.Minute}, nil, "")
 	s.queue = silentQueue{}
-	return &pump{sub: s, next: 1}, &Delivery{Message: Message{
+	return &s.pump, &Delivery{Message: Message{
 		Exchange: "e", RoutingKey: "k", Body: []byte(`{"a":1}`),
 		Properties: Properties{
 			Headers:   Table{header: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},

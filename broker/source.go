@@ -45,19 +45,17 @@ type QueueSpec struct {
 
 // Queue is one subscription's queue, through all of its incarnations: when the
 // connection, channel, consumer or queue is lost, the source makes a new one by
-// itself and says so in Events.
+// itself and says so to the sink.
 //
 // Bind and Unbind are called one at a time; the rest is safe for concurrent use.
 type Queue interface {
-	// Events is the one ordered channel on which everything arrives, in the
-	// order in which it holds: *Delivery, *Overflow, *Recovering, *Recovered,
-	// *BindingsLost, *BindingsBack. It is closed after Close, and only then.
-	// The core receives without delay, whatever its readers do.
-	Events() <-chan Event
+	// Start has everything that arrives, from Open on, go to the sink. It is
+	// called once; what comes before is kept.
+	Start(sink Sink)
 
 	// Ack says that every delivery with a tag of at most tag has been appended
 	// to the log. It does not block on the network longer than a write does. A
-	// tag of an incarnation that is gone is ignored.
+	// tag of an incarnation that is gone is ignored. A sink may call it.
 	Ack(tag uint64)
 
 	// Bind adds bindings. It returns after the broker has confirmed them all;
@@ -72,8 +70,25 @@ type Queue interface {
 
 	// Close deletes the queue. It returns when the broker has confirmed that,
 	// the connection is lost, or ctx is done (then the rest is done behind
-	// it), and when no goroutine of the queue will send any more events.
+	// it). After it the sink gets nothing any more. A sink does not call it.
 	Close(ctx context.Context) error
+}
+
+// Sink is the one way on which everything of a queue arrives, in the order in
+// which it holds: *Delivery, *Overflow, *Recovering, *Recovered, *BindingsLost,
+// *BindingsBack. The source calls it one event at a time, on whatever goroutine
+// the event was found on: with RabbitMQ that is the one which reads the
+// connection, so that a message changes goroutines no more than once on its way
+// to a client's socket. So a sink waits for nobody, neither readers nor a
+// broker's answer.
+type Sink interface {
+	// Take takes an event. A delivery is the source's again when Take returns,
+	// with its body; strings and headers may be kept.
+	Take(e Event)
+
+	// Flush says that there is no more at hand, so that deliveries which Take
+	// kept back to append them together must wait no longer.
+	Flush()
 }
 
 // Prioritizer is what a Queue may be beside: one that is told whether anybody

@@ -21,8 +21,8 @@ const (
 // number of attachments read, each at its own position. It is made by
 // Broker.Create or Broker.Share, and safe for concurrent use.
 //
-// One goroutine, the pump, appends to the log. Requests that change the
-// bindings are serialised by changing and hand their markers to the pump.
+// The pump alone appends to the log. Requests that change the bindings are
+// serialised by changing and have the pump append their markers.
 type Subscription struct {
 	broker     *Broker
 	id         string
@@ -36,9 +36,8 @@ type Subscription struct {
 	onEnd      func()
 	queue      Queue
 
-	changing chan struct{}      // capacity 1: held while a request changes bindings
-	markers  chan chan struct{} // requests to the pump for a binding marker
-	pumpDone chan struct{}
+	pump     pump
+	changing chan struct{} // capacity 1: held while a request changes bindings
 	done     chan struct{} // closed when nothing of it is left
 	logBytes atomic.Int64  // what the log holds, for the budget
 	followed atomic.Bool   // there are traces

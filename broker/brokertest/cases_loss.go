@@ -130,7 +130,6 @@ func lossClose(s *suite) {
 	s.delete(e)
 	r.expectLost(b)
 	s.noError(r.Close(s.ctx()), "close")
-	r.waitEnd()
 	s.declare(e, "direct")
 	if s.publish(e, "k", "1") {
 		s.Error("a closed queue was bound again")

@@ -165,7 +165,7 @@ func ackBatches(s *suite) {
 	e := s.exchange("direct")
 	q, err := s.src.Open(s.ctx(), newSpec(s.binding(e, "k")))
 	s.noError(err, "open")
-	r := s.read(q, false)
+	r := s.read(q, ackNever)
 	window := s.newWindow()
 	s.background(func() {
 		for i := range messages {
@@ -239,7 +239,7 @@ func overflowCounts(s *suite) {
 	e := s.exchange("direct")
 	q, err := s.src.Open(s.ctx(), newSpec(s.binding(e, "k")))
 	s.noError(err, "open")
-	r := s.read(q, false)
+	r := s.read(q, ackNever)
 	total := s.opts.Prefetch + s.opts.MaxLength + 25
 	for i := range total {
 		s.publish(e, "k", strconv.Itoa(i))
@@ -283,7 +283,7 @@ func overflowCounts(s *suite) {
 // acknowledge acknowledges what came and, from now on, what comes.
 func (r *reader) acknowledge() {
 	r.mu.Lock()
-	r.ack = true
+	r.mode = ackTake
 	tag := r.lastTag
 	r.mu.Unlock()
 	r.Ack(tag)

@@ -170,25 +170,16 @@ func (s *suite) wholeLife(from, to broker.Binding) {
 		s.Errorf("open: %v", err)
 		return
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for ev := range q.Events() {
-			if d, ok := ev.(*broker.Delivery); ok {
-				q.Ack(d.Tag)
-			}
-		}
-	}()
+	r := s.start(q, ackTake)
 	if err := q.Bind(s.ctx(), []broker.Binding{to}); err != nil {
 		s.Errorf("bind: %v", err)
 	}
 	if err := q.Unbind(s.ctx(), []broker.Binding{from}); err != nil {
 		s.Errorf("unbind: %v", err)
 	}
-	if err := q.Close(s.ctx()); err != nil {
+	if err := r.Close(s.ctx()); err != nil {
 		s.Errorf("close: %v", err)
 	}
-	<-ended
 }
 
 func exchangesSorted(s *suite) {

@@ -23,7 +23,8 @@ func binding(t *testing.T, exchange, key string) broker.Binding {
 func TestFakeDeliversWhatTheTestSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := brokertest.NewFake()
-		q, err := fake.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "e", "k")}})
+		spec := broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "e", "k")}}
+		q, err := brokertest.Open(t.Context(), fake, spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,33 +48,63 @@ func TestFakeDeliversWhatTheTestSends(t *testing.T) {
 		if err := fake.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, open := <-q.Events(); open || script.Deliver(broker.Message{}) {
+		if script.Deliver(broker.Message{}) || len(q.Events()) > 0 {
 			t.Error("a closed queue delivers")
+		}
+		for range 2 {
+			if err := q.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, open := <-q.Events(); open {
+			t.Error("the inbox is open after its Close")
 		}
 	})
 }
 
-func TestFakeCloseFreesASenderThatNobodyReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake := brokertest.NewFake()
-		q, err := fake.Open(t.Context(), broker.QueueSpec{Stream: "s"})
-		if err != nil {
-			t.Fatal(err)
+func TestFakeKeepsWhatComesBeforeStart(t *testing.T) {
+	fake := brokertest.NewFake()
+	q, err := fake.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := fake.Queue("s")
+	if !script.Deliver(broker.Message{Body: []byte("a")}) || !script.Recovering() {
+		t.Fatal("what comes before Start was refused")
+	}
+	inbox := brokertest.NewInbox(q)
+	script.Deliver(broker.Message{Body: []byte("b")})
+	if err := inbox.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	for e := range inbox.Events() {
+		if d, ok := e.(*broker.Delivery); ok {
+			got += string(d.Body)
+		} else {
+			got += "."
 		}
-		sent := make(chan bool, 2)
-		for range 2 {
-			go func() { sent <- fake.Queue("s").Deliver(broker.Message{}) }()
+	}
+	if got != "a.b" {
+		t.Errorf("got %q, want a.b", got)
+	}
+}
+
+func TestInboxPanicsOnWhatComesAfterClose(t *testing.T) {
+	fake := brokertest.NewFake()
+	inbox, err := brokertest.Open(t.Context(), fake, broker.QueueSpec{Stream: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inbox.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("an event after Close was taken")
 		}
-		synctest.Wait()
-		if err := q.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		for range cap(sent) {
-			if <-sent {
-				t.Error("a delivery that nobody received was reported as received")
-			}
-		}
-	})
+	}()
+	inbox.Take(&broker.Recovering{})
 }
 
 func TestFakeHoldsAndFailsCalls(t *testing.T) {

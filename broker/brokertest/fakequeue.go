@@ -10,15 +10,17 @@ import (
 )
 
 // FakeQueue is a queue of a Fake. Methods that send an event return when the
-// reader of Events has received it, and report false if the queue was closed
-// before that. All methods are safe for concurrent use.
+// sink has taken it and was told that there is no more; before Start they leave
+// it for that. They report false if the queue is closed. A delivery is made
+// useless after Take, so that a sink which keeps it is found out. All methods
+// are safe for concurrent use.
 type FakeQueue struct {
 	fake   *Fake
 	stream string
-	events chan broker.Event
-	turn   chan struct{} // holds one token: whoever has it may send
-	done   chan struct{} // closed when the queue is closed
-	gone   chan struct{} // closed when events is
+
+	turn sync.Mutex // held while the sink is called; taken before mu
+	sink broker.Sink
+	kept []broker.Event // what came before Start
 
 	mu         sync.Mutex // guards what follows
 	bindings   []broker.Binding
@@ -31,15 +33,7 @@ type FakeQueue struct {
 var _ broker.Queue = (*FakeQueue)(nil)
 
 func newFakeQueue(f *Fake, spec broker.QueueSpec) *FakeQueue {
-	q := &FakeQueue{
-		fake:   f,
-		stream: spec.Stream,
-		events: make(chan broker.Event),
-		turn:   make(chan struct{}, 1),
-		done:   make(chan struct{}),
-		gone:   make(chan struct{}),
-	}
-	q.turn <- struct{}{}
+	q := &FakeQueue{fake: f, stream: spec.Stream}
 	q.add(spec.Bindings)
 	return q
 }
@@ -119,32 +113,55 @@ func (q *FakeQueue) Send(e broker.Event) bool {
 	return q.send(func() broker.Event { return e })
 }
 
-// send makes an event when its turn has come and sends it. The turn is a
-// channel and no mutex, because a goroutine that waits for a mutex keeps a
-// synctest bubble awake.
+// send makes an event when its turn has come and sends it.
 func (q *FakeQueue) send(mk func() broker.Event) bool {
-	select {
-	case <-q.done:
-		return false
-	case <-q.turn:
-	}
-	defer func() { q.turn <- struct{}{} }()
+	q.turn.Lock()
+	defer q.turn.Unlock()
 	q.mu.Lock()
-	e, closed := mk(), q.closed
-	q.mu.Unlock()
-	if closed {
-		return false
+	closed := q.closed
+	var e broker.Event
+	if !closed {
+		e = keep(mk()) // the body is the caller's
 	}
-	select {
-	case q.events <- e:
-		return true
-	case <-q.done:
+	q.mu.Unlock()
+	switch {
+	case closed:
 		return false
+	case q.sink == nil:
+		q.kept = append(q.kept, e)
+	default:
+		q.give(e)
+		q.sink.Flush()
+	}
+	return true
+}
+
+// give has the sink take an event. The caller has the turn.
+func (q *FakeQueue) give(e broker.Event) {
+	q.sink.Take(e)
+	if d, ok := e.(*broker.Delivery); ok {
+		for i := range d.Body {
+			d.Body[i] = '!'
+		}
+		*d = broker.Delivery{}
 	}
 }
 
-// Events implements broker.Queue.
-func (q *FakeQueue) Events() <-chan broker.Event { return q.events }
+// Start implements broker.Queue.
+func (q *FakeQueue) Start(sink broker.Sink) {
+	q.turn.Lock()
+	defer q.turn.Unlock()
+	q.sink = sink
+	kept := q.kept
+	q.kept = nil
+	if len(kept) == 0 || q.Closed() {
+		return
+	}
+	for _, e := range kept {
+		q.give(e)
+	}
+	sink.Flush()
+}
 
 // Ack implements broker.Queue.
 func (q *FakeQueue) Ack(tag uint64) {
@@ -201,28 +218,20 @@ func (q *FakeQueue) add(bindings []broker.Binding) {
 	}
 }
 
-// Close implements broker.Queue. A close that is held, or fails, ends the
-// events all the same, when it returns.
+// Close implements broker.Queue. After a close that is held, or fails, the sink
+// gets nothing all the same.
 func (q *FakeQueue) Close(ctx context.Context) error {
 	err := q.fake.enter(ctx, Call{Op: OpClose, Stream: q.stream})
 	q.shut()
 	return err
 }
 
-// shut ends the events once nobody sends any more.
+// shut returns when nobody calls the sink any more.
 func (q *FakeQueue) shut() {
 	q.mu.Lock()
-	already := q.closed
 	q.closed = true
 	q.mu.Unlock()
-	if already {
-		<-q.gone
-		return
-	}
-	close(q.done)
-	<-q.turn // A sender gives it back as soon as it has seen done.
-	close(q.events)
-	close(q.gone)
-	q.turn <- struct{}{}
+	q.turn.Lock()   // Who has the turn now may not have seen closed.
+	q.turn.Unlock() //nolint:staticcheck // It is there to be waited for.
 	q.fake.note()
 }

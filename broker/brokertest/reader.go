@@ -1,67 +1,125 @@
 package brokertest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
 )
 
-// reader reads a queue without delay, as the core does, and keeps what came
-// until the case asks for it.
+// ackMode says when a reader acknowledges.
+type ackMode int
+
+const (
+	ackNever ackMode = iota
+	ackTake          // each delivery at once, from within Take
+	ackFlush         // what came since the last Flush; until then it is kept back
+)
+
+// reader is the sink of a queue. As the core does it takes what comes without
+// delay, and keeps it until the case asks for it.
 type reader struct {
 	broker.Queue
 	s    *suite
-	done chan struct{} // closed when the events have ended
+	busy atomic.Bool // Take or Flush is running
 
 	mu      sync.Mutex // guards what follows
-	ack     bool       // acknowledge each delivery at once
+	mode    ackMode
 	got     []broker.Event
+	back    []broker.Event // kept back until Flush
 	lastTag uint64
+	ended   bool          // nothing may come any more
 	changed chan struct{} // closed and replaced when got grows
 }
 
-func (s *suite) read(q broker.Queue, ack bool) *reader {
-	r := &reader{Queue: q, s: s, ack: ack, done: make(chan struct{}), changed: make(chan struct{})}
-	go r.run()
-	s.Cleanup(func() {
-		s.noError(q.Close(s.cleanupContext()), "close the queue")
-		r.waitEnd()
-	})
+// read starts a queue and closes it at the end of the case.
+func (s *suite) read(q broker.Queue, mode ackMode) *reader {
+	r := s.start(q, mode)
+	s.Cleanup(func() { s.noError(r.Close(s.cleanupContext()), "close the queue") })
 	return r
 }
 
-func (r *reader) run() {
-	defer close(r.done)
-	for e := range r.Events() {
-		r.mu.Lock()
-		if d, ok := e.(*broker.Delivery); ok {
-			if d.Tag <= r.lastTag {
-				r.s.Errorf("tag %d came after %d", d.Tag, r.lastTag)
-			}
-			r.lastTag = d.Tag
+// start starts a queue, which the caller closes.
+func (s *suite) start(q broker.Queue, mode ackMode) *reader {
+	r := &reader{Queue: q, s: s, mode: mode, changed: make(chan struct{})}
+	q.Start(r)
+	return r
+}
+
+// enter checks that the source calls the sink only when it may.
+func (r *reader) enter(call string) (leave func()) {
+	if !r.busy.CompareAndSwap(false, true) {
+		r.s.Errorf("%s while the sink is busy", call)
+	}
+	r.mu.Lock()
+	ended := r.ended
+	r.mu.Unlock()
+	if ended {
+		r.s.Errorf("%s after the end", call)
+	}
+	return func() { r.busy.Store(false) }
+}
+
+// Take implements broker.Sink.
+func (r *reader) Take(e broker.Event) {
+	defer r.enter(describe(e))()
+	e = keep(e)
+	r.mu.Lock()
+	d, isDelivery := e.(*broker.Delivery)
+	if isDelivery {
+		if d.Tag <= r.lastTag {
+			r.s.Errorf("tag %d came after %d", d.Tag, r.lastTag)
 		}
-		r.got = append(r.got, e)
-		close(r.changed)
-		r.changed = make(chan struct{})
-		ack := r.ack
-		r.mu.Unlock()
-		if d, ok := e.(*broker.Delivery); ok && ack {
-			r.Ack(d.Tag)
-		}
+		r.lastTag = d.Tag
+	}
+	mode := r.mode
+	if mode == ackFlush {
+		r.back = append(r.back, e)
+	} else {
+		r.add(e)
+	}
+	r.mu.Unlock()
+	if isDelivery && mode == ackTake {
+		r.Ack(d.Tag)
 	}
 }
 
-// waitEnd returns when the events have ended.
-func (r *reader) waitEnd() {
-	r.s.Helper()
-	select {
-	case <-r.done:
-	case <-time.After(r.s.opts.Patience):
-		r.s.Errorf("the events did not end")
+// Flush implements broker.Sink.
+func (r *reader) Flush() {
+	defer r.enter("Flush")()
+	r.mu.Lock()
+	r.add(r.back...)
+	r.back = nil
+	mode, tag := r.mode, r.lastTag
+	r.mu.Unlock()
+	if mode == ackFlush {
+		r.Ack(tag)
 	}
+}
+
+// add has the case see events. The caller holds mu.
+func (r *reader) add(events ...broker.Event) {
+	r.got = append(r.got, events...)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Close closes the queue. From then on nothing may come.
+func (r *reader) Close(ctx context.Context) error {
+	err := r.Queue.Close(ctx)
+	r.end()
+	return err
+}
+
+// end says that the queue is closed, by itself or with its source.
+func (r *reader) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
 }
 
 // next returns the next event.
@@ -77,12 +135,13 @@ func (r *reader) next() broker.Event {
 			r.mu.Unlock()
 			return e
 		}
-		changed := r.changed
+		changed, ended := r.changed, r.ended
 		r.mu.Unlock()
+		if ended {
+			r.s.Fatalf("the queue is closed and no event is left")
+		}
 		select {
 		case <-changed:
-		case <-r.done:
-			r.s.Fatalf("the events have ended")
 		case <-deadline.C:
 			r.s.Fatalf("no event came within %v", r.s.opts.Patience)
 		}

@@ -38,8 +38,8 @@ type Options struct {
 	MaxLength, Prefetch int
 	// Scripted says that the broker behind the source is a script, which
 	// delivers a message only to a binding of exactly its key, knows no exchange
-	// that it has to refuse, and waits until a message is read. The cases that
-	// need more are left out.
+	// that it has to refuse, and has no prefetch. The cases that need more are
+	// left out.
 	Scripted bool
 }
 
@@ -74,7 +74,7 @@ type testCase struct {
 
 func allCases() []testCase {
 	var all []testCase
-	for _, part := range [][]testCase{openCases(), bindCases(), routingCases(), messageCases(), ackCases(), lossCases(), closeCases()} {
+	for _, part := range [][]testCase{openCases(), bindCases(), routingCases(), messageCases(), sinkCases(), ackCases(), lossCases(), closeCases()} {
 		all = append(all, part...)
 	}
 	return all
@@ -164,7 +164,7 @@ func (s *suite) open(bindings ...broker.Binding) *reader {
 	s.Helper()
 	q, err := s.src.Open(s.ctx(), newSpec(bindings...))
 	s.noError(err, "open a queue")
-	return s.read(q, true)
+	return s.read(q, ackTake)
 }
 
 func newSpec(bindings ...broker.Binding) broker.QueueSpec {

@@ -5,8 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/memory"
 )
 
@@ -37,9 +40,9 @@ func binding(t testing.TB, exchange, key string, args broker.Table) broker.Bindi
 	return b
 }
 
-func open(t testing.TB, b *memory.Broker, bindings ...broker.Binding) broker.Queue {
+func open(t testing.TB, b *memory.Broker, bindings ...broker.Binding) *brokertest.Inbox {
 	t.Helper()
-	q, err := b.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: bindings})
+	q, err := brokertest.Open(t.Context(), b, broker.QueueSpec{Stream: "s", Bindings: bindings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,20 +56,19 @@ func publish(t *testing.T, b *memory.Broker, exchange, key string, body []byte) 
 	}
 }
 
-// next returns what a queue has sent already: the broker sends before a
-// publish, an ack or a change returns.
-func next(t *testing.T, q broker.Queue) broker.Event {
+// next returns the next event, which is on its way.
+func next(t *testing.T, q *brokertest.Inbox) broker.Event {
 	t.Helper()
 	select {
 	case e := <-q.Events():
 		return e
-	default:
-		t.Fatal("no event is there")
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event came")
 		return nil
 	}
 }
 
-func nextKey(t *testing.T, q broker.Queue) string {
+func nextKey(t *testing.T, q *brokertest.Inbox) string {
 	t.Helper()
 	e := next(t, q)
 	d, ok := e.(*broker.Delivery)
@@ -76,8 +78,10 @@ func nextKey(t *testing.T, q broker.Queue) string {
 	return d.RoutingKey
 }
 
-func nothing(t *testing.T, q broker.Queue) {
+// nothing checks that no event is on its way. The test runs in a bubble.
+func nothing(t *testing.T, q *brokertest.Inbox) {
 	t.Helper()
+	synctest.Wait()
 	select {
 	case e := <-q.Events():
 		t.Fatalf("got %T, want nothing", e)
@@ -155,30 +159,32 @@ func TestPublishSaysWhetherItRouted(t *testing.T) {
 }
 
 func TestFullQueueDropsItsHeadAndSaysWhere(t *testing.T) {
-	b := newBroker(t, memory.Options{QueueMaxLength: 3, Prefetch: 2})
-	declare(t, b, "e", "fanout")
-	q := open(t, b, binding(t, "e", "", nil))
-	for i := range 9 {
-		publish(t, b, "e", strconv.Itoa(i), nil)
-	}
-	for _, want := range []string{"0", "1"} {
-		if got := nextKey(t, q); got != want {
-			t.Errorf("got %s, want %s", got, want)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker(t, memory.Options{QueueMaxLength: 3, Prefetch: 2})
+		declare(t, b, "e", "fanout")
+		q := open(t, b, binding(t, "e", "", nil))
+		for i := range 9 {
+			publish(t, b, "e", strconv.Itoa(i), nil)
 		}
-	}
-	nothing(t, q)
-	q.Ack(1)
-	if o, ok := next(t, q).(*broker.Overflow); !ok || o.Missed != 4 || o.Since.IsZero() {
-		t.Errorf("got %+v, want an overflow of 4", o)
-	}
-	if got := nextKey(t, q); got != "6" {
-		t.Errorf("got %s after the overflow, want 6", got)
-	}
-	q.Ack(99) // Tags that were never given out count as the last that was.
-	if a, b := nextKey(t, q), nextKey(t, q); a != "7" || b != "8" {
-		t.Errorf("got %s and %s, want 7 and 8", a, b)
-	}
-	nothing(t, q)
+		for _, want := range []string{"0", "1"} {
+			if got := nextKey(t, q); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+		nothing(t, q)
+		q.Ack(1)
+		if o, ok := next(t, q).(*broker.Overflow); !ok || o.Missed != 4 || o.Since.IsZero() {
+			t.Errorf("got %+v, want an overflow of 4", o)
+		}
+		if got := nextKey(t, q); got != "6" {
+			t.Errorf("got %s after the overflow, want 6", got)
+		}
+		q.Ack(99) // Tags that were never given out count as the last that was.
+		if a, b := nextKey(t, q), nextKey(t, q); a != "7" || b != "8" {
+			t.Errorf("got %s and %s, want 7 and 8", a, b)
+		}
+		nothing(t, q)
+	})
 }
 
 func TestQueueIsBoundInBytesButKeepsTheNewest(t *testing.T) {
@@ -215,7 +221,7 @@ func TestEventsThatNobodyReadsKeepTheirOrder(t *testing.T) {
 	}
 	lost, back, at, missed := 0, 0, -1, int64(0)
 	for lost < rounds || back < rounds || int64(at)+1 < rounds {
-		switch e := (<-q.Events()).(type) {
+		switch e := next(t, q).(type) {
 		case *broker.Delivery:
 			n, err := strconv.Atoi(e.RoutingKey)
 			if err != nil || n <= at {
@@ -242,26 +248,50 @@ func TestEventsThatNobodyReadsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-func TestCloseFreesAQueueThatNobodyReads(t *testing.T) {
-	b := newBroker(t, memory.Options{})
-	declare(t, b, "flap", "fanout")
-	q := open(t, b, binding(t, "flap", "", nil))
-	for range 200 {
-		if err := b.Delete("flap"); err != nil {
+// stuck is a sink that waits in Take until it is let go.
+type stuck struct {
+	in, out chan struct{}
+	taken   int
+}
+
+func (s *stuck) Flush() {}
+func (s *stuck) Take(broker.Event) {
+	s.taken++
+	s.in <- struct{}{}
+	<-s.out
+}
+
+func TestCloseWaitsForTheSinkAndForgetsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New(memory.Options{})
+		declare(t, b, "e", "fanout")
+		q, err := b.Open(t.Context(), broker.QueueSpec{Bindings: []broker.Binding{binding(t, "e", "", nil)}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		declare(t, b, "flap", "fanout")
-	}
-	if err := q.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for range q.Events() {
-		n++
-	}
-	if n == 400 {
-		t.Error("all events fit in the channel: the case is not what it says")
-	}
+		sink := &stuck{in: make(chan struct{}), out: make(chan struct{})}
+		q.Start(sink)
+		for range 10 {
+			publish(t, b, "e", "k", nil)
+		}
+		<-sink.in
+		closed := make(chan error, 2)
+		go func() { closed <- q.Close(t.Context()) }()
+		go func() { closed <- b.Close(t.Context()) }()
+		synctest.Wait()
+		if len(closed) > 0 {
+			t.Error("Close returned while the sink was busy")
+		}
+		close(sink.out)
+		for range cap(closed) {
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		}
+		if sink.taken != 1 {
+			t.Errorf("%d events came, want the one", sink.taken)
+		}
+	})
 }
 
 func TestExchangeOfAnotherTypeTakesTheBindingsItCan(t *testing.T) {

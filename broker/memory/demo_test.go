@@ -14,7 +14,7 @@ import (
 	"github.com/warren-gateway/warren/broker/memory"
 )
 
-// demoMinute runs the demo for a minute and returns what it published.
+// demoMinute runs the demo for a minute of a bubble and returns what it published.
 func demoMinute(t *testing.T, seed uint64) (messages []*broker.Delivery) {
 	t.Helper()
 	b := memory.New(memory.Options{Prefetch: 1000})
@@ -30,7 +30,11 @@ func demoMinute(t *testing.T, seed uint64) (messages []*broker.Delivery) {
 	if err := memory.Demo(ctx, b, memory.DemoOptions{Seed: seed}); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // All is delivered.
 	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for e := range q.Events() {

@@ -17,6 +17,6 @@
 //   - Messages are handed over, not copied: nobody changes a body or a table
 //     after it was published or delivered.
 //
-// Nothing is stored: with the process everything is gone. The package starts
-// goroutines only for queues whose reader does not read, and Close waits for them.
+// Nothing is stored: with the process everything is gone. A queue has a goroutine
+// only while it hands something to its sink, and Close waits for that.
 package memory

@@ -8,50 +8,46 @@ import (
 	"github.com/warren-gateway/warren/broker"
 )
 
-// spareEvents is the room in a queue's channel for events other than
-// deliveries, which no prefetch bounds.
-const spareEvents = 16
-
 // queue is one subscription's queue.
 //
 // Whoever publishes, acknowledges or changes something moves what may go from
-// pending to the channel. The channel has room for every delivery that the
-// prefetch allows, so that this never blocks and needs no goroutine. Only
-// where other events fill the channel because nobody reads does a goroutine
-// take over.
+// pending to ready, and has a goroutine carry it from there to the sink: that
+// may take its time, and calls Ack. There is one such goroutine at most, and
+// none while there is nothing to carry.
 type queue struct {
 	broker *Broker
-	events chan broker.Event
-	done   chan struct{} // closed when the queue is
-	gone   chan struct{} // closed when events is
 
 	// bounds has the bindings by id, missing ones included. The broker's mu guards it.
 	bounds map[string]*bound
 
-	mu      sync.Mutex // guards what follows
-	pending fifo       // what could not be sent yet
-	dropped int64      // messages dropped from before the head of pending
-	since   time.Time  // before the first of those was dropped
-	tag     uint64     // of the last delivery that was sent
-	acked   uint64
-	closed  bool
-	carrier chan struct{} // closed when the goroutine that sends is gone; nil: there is none
+	mu       sync.Mutex  // guards what follows
+	sink     broker.Sink // nil before Start; set once
+	ready    fifo        // what goes to the sink, within the prefetch
+	pending  fifo        // what may not go yet
+	dropped  int64       // messages dropped from before the head of pending
+	since    time.Time   // before the first of those was dropped
+	tag      uint64      // of the last delivery that became ready
+	acked    uint64
+	closed   bool
+	carrying bool      // a goroutine does, even if ready is empty
+	rest     sync.Cond // of mu: it carries no longer
 }
 
 var _ broker.Queue = (*queue)(nil)
 
 func newQueue(b *Broker) *queue {
-	return &queue{
-		broker: b,
-		events: make(chan broker.Event, b.opts.Prefetch+spareEvents),
-		done:   make(chan struct{}),
-		gone:   make(chan struct{}),
-		bounds: make(map[string]*bound),
-	}
+	q := &queue{broker: b, bounds: make(map[string]*bound)}
+	q.rest.L = &q.mu
+	return q
 }
 
-// Events implements broker.Queue.
-func (q *queue) Events() <-chan broker.Event { return q.events }
+// Start implements broker.Queue.
+func (q *queue) Start(sink broker.Sink) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sink = sink
+	q.dispatch()
+}
 
 // push adds a message and drops the oldest ones that are too many for it.
 func (q *queue) push(m *broker.Message) {
@@ -61,10 +57,8 @@ func (q *queue) push(m *broker.Message) {
 	if q.closed {
 		return
 	}
-	if q.pending.len() == 0 && q.carrier == nil && q.credit() && q.offer(d) {
-		return
-	}
 	q.pending.push(d, len(m.Body))
+	q.advance()
 	for q.pending.messages > 1 && (q.pending.messages > q.broker.opts.QueueMaxLength || q.pending.bytes > q.broker.opts.QueueMaxBytes) {
 		if q.dropped == 0 {
 			q.since = time.Now()
@@ -72,7 +66,7 @@ func (q *queue) push(m *broker.Message) {
 		q.dropped++
 		q.pending.dropOldestMessage()
 	}
-	q.flush()
+	q.dispatch()
 }
 
 // tell adds an event that is no delivery. It is never dropped.
@@ -83,92 +77,60 @@ func (q *queue) tell(e broker.Event) {
 		return
 	}
 	q.pending.push(e, 0)
-	q.flush()
+	q.advance()
+	q.dispatch()
 }
 
 // credit reports whether the prefetch allows another delivery. The caller holds mu.
 func (q *queue) credit() bool { return q.tag-q.acked < uint64(q.broker.opts.Prefetch) }
 
-// offer sends an event if the channel has room. The caller holds mu.
-func (q *queue) offer(e broker.Event) bool {
-	d, isDelivery := e.(*broker.Delivery)
-	if isDelivery {
-		d.Tag = q.tag + 1
-	}
-	select {
-	case q.events <- e:
+// advance makes ready what may go. The caller holds mu.
+func (q *queue) advance() {
+	for e := q.pending.head(); e != nil; e = q.pending.head() {
+		d, isDelivery := e.(*broker.Delivery)
+		if isDelivery && !q.credit() {
+			return
+		}
+		if q.dropped > 0 {
+			q.ready.push(&broker.Overflow{Missed: q.dropped, Since: q.since}, 0)
+			q.dropped = 0
+		}
 		if isDelivery {
-			q.tag++
-		}
-		return true
-	default:
-		return false
-	}
-}
-
-// flush sends what may go. The caller holds mu.
-func (q *queue) flush() {
-	if q.carrier != nil || q.closed {
-		return
-	}
-	for {
-		e := q.head()
-		if e == nil {
-			return
-		}
-		if !q.offer(e) {
-			q.carrier = make(chan struct{})
-			go q.carry(q.carrier)
-			return
-		}
-		q.takeHead(e)
-	}
-}
-
-// head returns what is to be sent next, nil if nothing may. The caller holds mu.
-func (q *queue) head() broker.Event {
-	e := q.pending.head()
-	if e == nil {
-		return nil
-	}
-	if _, isDelivery := e.(*broker.Delivery); isDelivery && !q.credit() {
-		return nil
-	}
-	if q.dropped > 0 {
-		return &broker.Overflow{Missed: q.dropped, Since: q.since}
-	}
-	return e
-}
-
-// takeHead strikes off what head returned. The caller holds mu.
-func (q *queue) takeHead(e broker.Event) {
-	if _, isOverflow := e.(*broker.Overflow); isOverflow {
-		q.dropped = 0
-		return
-	}
-	q.pending.pop()
-}
-
-// carry sends in the place of flush until nothing more may go.
-func (q *queue) carry(gone chan struct{}) {
-	defer close(gone)
-	for {
-		q.mu.Lock()
-		e := q.head()
-		if e == nil || q.closed {
-			q.carrier = nil
-			q.mu.Unlock()
-			return
-		}
-		q.takeHead(e)
-		if d, isDelivery := e.(*broker.Delivery); isDelivery {
 			q.tag++
 			d.Tag = q.tag
 		}
+		q.pending.pop()
+		q.ready.push(e, 0)
+	}
+}
+
+// dispatch sees to it that what is ready goes to the sink. The caller holds mu.
+func (q *queue) dispatch() {
+	if q.sink != nil && !q.carrying && q.ready.len() > 0 {
+		q.carrying = true
+		go q.carry()
+	}
+}
+
+// carry hands what is ready to the sink until there is nothing left.
+func (q *queue) carry() {
+	for flushed := true; ; {
+		q.mu.Lock()
+		e := q.ready.head()
+		switch {
+		case e != nil:
+			q.ready.pop()
+		case flushed:
+			q.carrying = false
+			q.rest.Broadcast()
+			q.mu.Unlock()
+			return
+		}
 		q.mu.Unlock()
-		select {
-		case q.events <- e:
-		case <-q.done:
+		if flushed = e == nil; flushed {
+			q.sink.Flush() // It may acknowledge, and make more ready by that.
+		} else {
+			q.sink.Take(e)
 		}
 	}
 }
@@ -179,9 +141,8 @@ func (q *queue) Ack(tag uint64) {
 	defer q.mu.Unlock()
 	if tag = min(tag, q.tag); tag > q.acked {
 		q.acked = tag
-		if q.pending.len() > 0 {
-			q.flush()
-		}
+		q.advance()
+		q.dispatch()
 	}
 }
 
@@ -216,41 +177,42 @@ func (q *queue) Unbind(ctx context.Context, bindings []broker.Binding) error {
 	return nil
 }
 
-// openLocked reports whether the queue is still the broker's. The caller holds
-// the broker's mu.
+// openLocked reports whether the queue may be bound. The caller holds the
+// broker's mu, which shut takes after it has closed the queue.
 func (q *queue) openLocked() bool {
-	_, ok := q.broker.queues[q]
-	return ok
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed
 }
 
-// Close implements broker.Queue. It waits for nobody, so ctx does not matter.
+// Close implements broker.Queue. It waits for nobody but the sink, so ctx does
+// not matter.
 func (q *queue) Close(context.Context) error {
 	q.shut()
 	return nil
 }
 
-// shut unbinds the queue, ends its events and forgets what is pending.
+// shut unbinds the queue, forgets what it holds and waits until the sink is
+// left alone. Until then the broker knows the queue, so that its Close waits too.
 func (q *queue) shut() {
+	q.mu.Lock()
+	q.closed = true
+	q.ready, q.pending = fifo{}, fifo{}
+	q.mu.Unlock()
+
 	q.broker.mu.Lock()
-	delete(q.broker.queues, q)
 	for _, e := range q.bounds {
 		q.broker.unbind(e)
 	}
 	q.broker.mu.Unlock()
 
 	q.mu.Lock()
-	already, carrier := q.closed, q.carrier
-	q.closed = true
-	q.pending = fifo{}
+	for q.carrying {
+		q.rest.Wait()
+	}
 	q.mu.Unlock()
-	if already {
-		<-q.gone
-		return
-	}
-	close(q.done)
-	if carrier != nil {
-		<-carrier
-	}
-	close(q.events) // Everybody else who sends holds mu and has seen closed.
-	close(q.gone)
+
+	q.broker.mu.Lock()
+	delete(q.broker.queues, q)
+	q.broker.mu.Unlock()
 }

@@ -132,9 +132,7 @@ func (inc *incarnation) settle(n uint64) {
 
 // Ack implements broker.Queue.
 func (q *queue) Ack(tag uint64) {
-	q.mu.Lock()
-	inc := q.inc
-	q.mu.Unlock()
+	inc := q.inc.Load() // without mu, with which the sink is called
 	if inc == nil || tag <= inc.base {
 		return
 	}
@@ -152,19 +150,23 @@ func (q *queue) Ack(tag uint64) {
 	}
 }
 
-// abandon settles whatever the incarnation got or still gets, so that those who share its channel can go on acknowledging. Its
-// consumer has ended or is about to, and nobody else receives its deliveries.
+// abandon settles whatever the incarnation got or still gets, so that those who share its channel can go on acknowledging. It
+// returns when its consumer, which has ended or is about to, has ended.
 func (inc *incarnation) abandon() {
+	inc.q.mu.Lock()
+	inc.stage, inc.waiting = abandoned, nil
+	inc.q.mu.Unlock()
 	l := &inc.lane.ledger
 	l.mu.Lock()
 	inc.settle(inc.delivered.Load())
 	inc.lane.ackSoon()
 	l.mu.Unlock()
-	for d := range inc.deliveries {
-		l.mu.Lock()
-		l.settle(d.DeliveryTag)
-		inc.lane.ackSoon()
-		l.mu.Unlock()
+	inc.wait()
+}
+
+// wait returns when the consumer has ended.
+func (inc *incarnation) wait() {
+	for range inc.ended { //nolint:revive // It brings nothing.
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
@@ -88,7 +89,7 @@ func TestQueuesThatComeAndGoOnSharedChannelsHoldUpNobody(t *testing.T) {
 // comesAndGoes opens a queue, reads some of what it gets and closes it. It reports false when stop is closed.
 func comesAndGoes(t *testing.T, s *Source, stream string, reads int, stop chan struct{}) bool {
 	t.Helper()
-	q, err := s.Open(t.Context(), broker.QueueSpec{Stream: stream, Bindings: []broker.Binding{binding(t, "all", "")}})
+	q, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: stream, Bindings: []broker.Binding{binding(t, "all", "")}})
 	if err != nil {
 		t.Error(err)
 		return false
@@ -116,7 +117,7 @@ func TestNothingIsLeftOfManyQueues(t *testing.T) {
 		tasks.Go(func() {
 			for i := range 15 {
 				name := fmt.Sprint(worker, ".", i)
-				q, err := s.Open(t.Context(), broker.QueueSpec{Stream: name, Bindings: []broker.Binding{binding(t, "amq.topic", name)}})
+				q, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: name, Bindings: []broker.Binding{binding(t, "amq.topic", name)}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -137,7 +138,7 @@ func TestNothingIsLeftOfManyQueues(t *testing.T) {
 		t.Errorf("%d queues", got)
 	}
 	made.Range(func(q, _ any) bool {
-		tasks.Go(func() { closeQueue(t, q.(broker.Queue)) })
+		tasks.Go(func() { closeQueue(t, q.(*brokertest.Inbox)) })
 		return true
 	})
 	tasks.Wait()

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
@@ -72,9 +72,9 @@ func connectionNames(t testing.TB, address string) string {
 }
 
 // internals returns the queue's current incarnation.
-func internals(t testing.TB, q broker.Queue) *incarnation {
+func internals(t testing.TB, q *brokertest.Inbox) *incarnation {
 	t.Helper()
-	inc, err := q.(*queue).current()
+	inc, err := q.Queue.(*queue).current()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -216,16 +216,9 @@ func sourceDeliveries(b *testing.B, url string, pub *publisher, queues, messages
 			b.Fatal(err)
 		}
 		consumers[i] = func(got *atomic.Int64) {
-			for n := 0; n < messages; {
-				d, ok := (<-q.Events()).(*broker.Delivery)
-				if !ok {
-					b.Error("another event than a delivery")
-					return
-				}
-				n++
-				got.Store(int64(n))
-				q.Ack(d.Tag)
-			}
+			sink := &countingSink{q: q, got: got, left: messages, done: make(chan struct{})}
+			q.Start(sink)
+			<-sink.done
 		}
 	}
 	took := race(b, pub, messages, consumers)
@@ -234,3 +227,24 @@ func sourceDeliveries(b *testing.B, url string, pub *publisher, queues, messages
 	}
 	return took
 }
+
+// countingSink counts deliveries and acknowledges them as the core does.
+type countingSink struct {
+	q    broker.Queue
+	got  *atomic.Int64
+	tag  uint64
+	left int
+	done chan struct{} // closed when none is left
+}
+
+func (c *countingSink) Take(e broker.Event) {
+	if d, ok := e.(*broker.Delivery); ok {
+		c.tag = d.Tag
+		c.got.Add(1)
+		if c.left--; c.left == 0 {
+			close(c.done)
+		}
+	}
+}
+
+func (c *countingSink) Flush() { c.q.Ack(c.tag) }

@@ -163,10 +163,10 @@ func (q *queue) current() (*incarnation, error) {
 	switch {
 	case q.closed:
 		return nil, unavailable(errQueueClosed)
-	case q.inc == nil:
+	case q.inc.Load() == nil:
 		return nil, unavailable(errConnClosed)
 	}
-	return q.inc, nil
+	return q.inc.Load(), nil
 }
 
 // bind makes those bindings that are not there yet, all or none.

@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
@@ -93,7 +94,7 @@ func TestLeastPermissionsSuffice(t *testing.T) {
 	allowed, refused := binding(t, "open", "#"), binding(t, "secret", "#")
 	q := open(t, s, allowed)
 
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{allowed, refused}})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{allowed, refused}})
 	wantCode(t, err, broker.CodeForbiddenBinding, 1)
 	err = q.Bind(t.Context(), []broker.Binding{binding(t, "open", "x"), refused})
 	wantCode(t, err, broker.CodeForbiddenBinding, 1)
@@ -137,7 +138,7 @@ func TestQueueLimitOfTheVirtualHostIsOverCapacity(t *testing.T) {
 	s := newSource(t, url)
 	q := open(t, s, binding(t, "amq.topic", "#"))
 	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, url), `{"max-queues": 4}`)
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "#")}})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "#")}})
 	wantCode(t, err, broker.CodeOverCapacity, -1)
 	newPublisher(t, url).text("amq.topic", "k", "on")
 	wantBody(t, q, "on")
@@ -150,7 +151,7 @@ func TestConnectionLimitOfTheVirtualHostKeepsWhatThereIs(t *testing.T) {
 	open(t, s)
 	eventually(t, "the canary is up", func() bool { return s.Stats().CanaryUp })
 	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, url), `{"max-connections": 2}`)
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s"})
 	wantCode(t, err, broker.CodeOverCapacity, -1)
 	if h := s.Health(); !h.Ready {
 		t.Errorf("health is %+v", h)
@@ -163,7 +164,7 @@ func TestConnectionsAreOpenedAsNeededAndClosedWhenIdle(t *testing.T) {
 		o.IdleTimeout = 100 * time.Millisecond
 		o.Node = "here"
 	})
-	var queues []broker.Queue
+	var queues []*brokertest.Inbox
 	for range 10 {
 		queues = append(queues, open(t, s, binding(t, "amq.topic", "k")))
 	}
@@ -213,7 +214,7 @@ func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			odd := bindingWith(t, "amq.headers", "", c.args)
-			other, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "x"), odd}})
+			other, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "x"), odd}})
 			if c.fine {
 				if err != nil {
 					t.Fatal(err)
@@ -317,7 +318,7 @@ func TestOptionsAreChecked(t *testing.T) {
 type stalled struct {
 	proxy *proxy
 	src   *Source
-	queue broker.Queue
+	queue *brokertest.Inbox
 	pub   *publisher
 	gone  chan amqp.Return
 }

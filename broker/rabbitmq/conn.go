@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -22,6 +23,8 @@ type conn struct {
 	number int    // names it in the broker's list
 	limit  int    // places
 	gone   chan struct{}
+	// consumers is how many there were.
+	consumers atomic.Uint64
 
 	used      int       // places taken; the pool's mu guards it
 	idleSince time.Time // meaningful while used is 0; the pool's mu guards it

@@ -288,7 +288,7 @@ func (q *queue) exchangeGone(name string) {
 		if b.binding.Exchange() != name {
 			continue
 		}
-		if q.inc == nil {
+		if q.inc.Load() == nil {
 			b.lost = true // what is under way may have been bound before
 			continue
 		}
@@ -306,7 +306,7 @@ func (q *queue) exchangeGone(name string) {
 func (q *queue) misses(name string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.inc != nil && slices.ContainsFunc(q.bounds, func(b *bound) bool { return b.missing && b.binding.Exchange() == name })
+	return q.inc.Load() != nil && slices.ContainsFunc(q.bounds, func(b *bound) bool { return b.missing && b.binding.Exchange() == name })
 }
 
 // exchangeBack binds what is missing of an exchange.
@@ -350,7 +350,7 @@ func (q *queue) exchangeBack(name string) {
 func (q *queue) foundAgain(inc *incarnation, ids []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(ids) == 0 || q.inc != inc {
+	if len(ids) == 0 || q.inc.Load() != inc {
 		return // When the incarnation was lost meanwhile, the rebuild that follows binds and tells.
 	}
 	for _, b := range q.bounds {

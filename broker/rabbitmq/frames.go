@@ -10,32 +10,41 @@ import (
 const (
 	frameHeaderLen  = 7
 	frameEndLen     = 1
+	frameEnd        = 0xCE
 	frameTypeHeader = 2
+	frameTypeBody   = 3
 	// headerPropsAt is where a content header's property flags begin: after class, weight and body size.
 	headerPropsAt  = 2 + 2 + 8
 	headerPropsLen = 2
 )
 
-// Property flags of basic.
+// Property flags of basic, in the order of the properties.
 const (
-	flagContentType     = 0x8000
-	flagContentEncoding = 0x4000
-	flagHeaders         = 0x2000
-)
-
-// Limits of amqp091-go: it answers a table that passes them, or holds a type it does not know, by closing the connection.
-const (
-	maxFieldDepth    = 32
-	maxFieldElements = 8192
+	flagContentType uint16 = 1 << (15 - iota)
+	flagContentEncoding
+	flagHeaders
+	flagDeliveryMode
+	flagPriority
+	flagCorrelationID
+	flagReplyTo
+	flagExpiration
+	flagMessageID
+	flagTimestamp
+	flagType
+	flagUserID
+	flagAppID
+	flagClusterID
 )
 
 var errFrameTooLarge = errors.New("AMQP frame above the agreed size")
 
-// frameReader hands on what it reads, save that it takes the headers off messages which amqp091-go could not read.
-// Otherwise one message of one publisher costs a thousand subscriptions their connection.
+// frameReader hands on what it reads, save for messages to queues, which go to deliveries, and that it takes the headers off
+// other messages which amqp091-go could not read. Otherwise one message of one publisher costs a thousand subscriptions their
+// connection.
 type frameReader struct {
-	src      io.Reader
-	poisoned func()
+	src        io.Reader
+	poisoned   func()
+	deliveries deliveries
 
 	buf      []byte
 	from, to int // what buf holds
@@ -43,7 +52,10 @@ type frameReader struct {
 }
 
 func newFrameReader(src io.Reader, poisoned func()) *frameReader {
-	return &frameReader{src: src, poisoned: poisoned, buf: make([]byte, readBuffer)}
+	return &frameReader{
+		src: src, poisoned: poisoned, buf: make([]byte, readBuffer),
+		deliveries: deliveries{poisoned: poisoned},
+	}
 }
 
 // Read implements io.Reader.
@@ -53,12 +65,13 @@ func (r *frameReader) Read(p []byte) (int, error) {
 	}
 	if r.pass == 0 {
 		if err := r.next(); err != nil {
+			r.deliveries.settle()
 			return 0, err
 		}
 	}
 	if r.from == r.to {
 		if len(p) >= len(r.buf)/2 { // the rest of a large body: nothing to look at, nothing to copy
-			n, err := r.src.Read(p[:min(len(p), r.pass)])
+			n, err := r.read(p[:min(len(p), r.pass)])
 			r.pass -= n
 			return n, err
 		}
@@ -72,6 +85,12 @@ func (r *frameReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// read reads from the socket, for which it may have to wait.
+func (r *frameReader) read(p []byte) (int, error) {
+	r.deliveries.settle()
+	return r.src.Read(p)
+}
+
 // next looks at what comes and says how much of it may pass: as many whole frames as are there, or the rest of one.
 func (r *frameReader) next() error {
 	for {
@@ -80,7 +99,7 @@ func (r *frameReader) next() error {
 		}
 		at := r.from + r.pass
 		size := frameHeaderLen + int(binary.BigEndian.Uint32(r.buf[at+3:])) + frameEndLen
-		if r.buf[at] == frameTypeHeader {
+		if r.wantsWhole(at) {
 			if size > frameSize {
 				return errFrameTooLarge
 			}
@@ -91,7 +110,20 @@ func (r *frameReader) next() error {
 				return err
 			}
 			at = r.from + r.pass
-			size = r.check(at, size)
+			typ, channel, payload := r.frame(at, size)
+			if r.deliveries.wants(typ, channel, payload) {
+				if r.pass > 0 {
+					return nil // first what came before
+				}
+				if err := r.deliver(typ, channel, payload, r.buf[at+size-1]); err != nil {
+					return err
+				}
+				r.from += size
+				continue
+			}
+			if typ == frameTypeHeader {
+				size = r.check(at, size)
+			}
 		}
 		r.pass += size
 		if r.to-r.from < r.pass+frameHeaderLen {
@@ -100,11 +132,29 @@ func (r *frameReader) next() error {
 	}
 }
 
+// wantsWhole reports whether the frame at an offset has to be looked into.
+func (r *frameReader) wantsWhole(at int) bool {
+	typ := r.buf[at]
+	return typ == frameTypeMethod || typ == frameTypeHeader ||
+		typ == frameTypeBody && r.deliveries.under(binary.BigEndian.Uint16(r.buf[at+1:])) != nil
+}
+
+func (r *frameReader) frame(at, size int) (typ byte, channel uint16, payload []byte) {
+	return r.buf[at], binary.BigEndian.Uint16(r.buf[at+1:]), r.buf[at+frameHeaderLen : at+size-frameEndLen]
+}
+
+func (r *frameReader) deliver(typ byte, channel uint16, payload []byte, end byte) error {
+	if end != frameEnd {
+		return errFrameEnd
+	}
+	return r.deliveries.take(typ, channel, payload)
+}
+
 // check makes the content header at an offset readable and answers the size it has then.
 func (r *frameReader) check(at, size int) int {
 	payload := r.buf[at+frameHeaderLen : at+size-frameEndLen]
 	from, to, ok := headersOf(payload)
-	if ok && (from == to || readableTable(payload[from:to])) {
+	if ok && (from == to || readable(payload[from:to])) {
 		return size
 	}
 	if !ok {
@@ -135,7 +185,7 @@ func (r *frameReader) fill(n int) error {
 		r.buf = append(r.buf, make([]byte, n-len(r.buf))...)
 	}
 	for r.to-r.from < n {
-		got, err := r.src.Read(r.buf[r.to:])
+		got, err := r.read(r.buf[r.to:])
 		r.to += got
 		if err != nil && r.to-r.from < n {
 			return err
@@ -172,95 +222,8 @@ func headersOf(payload []byte) (from, to int, ok bool) {
 	return at, end, true
 }
 
-// readableTable reports whether amqp091-go can read a whole table, its length included.
-func readableTable(table []byte) bool {
-	s := fieldScanner{rest: table}
-	return s.table(0) && len(s.rest) == 0
-}
-
-// fieldScanner walks over AMQP field values without making anything of them.
-type fieldScanner struct{ rest []byte }
-
-func (s *fieldScanner) take(n int) ([]byte, bool) {
-	if n < 0 || n > len(s.rest) {
-		return nil, false
-	}
-	taken := s.rest[:n]
-	s.rest = s.rest[n:]
-	return taken, true
-}
-
-// block takes what a 32-bit length precedes.
-func (s *fieldScanner) block() ([]byte, bool) {
-	size, ok := s.take(4)
-	if !ok {
-		return nil, false
-	}
-	n := binary.BigEndian.Uint32(size)
-	if n > 1<<31-1 {
-		return nil, false
-	}
-	return s.take(int(n))
-}
-
-func (s *fieldScanner) table(depth int) bool {
-	content, ok := s.block()
-	if !ok || depth > maxFieldDepth {
-		return false
-	}
-	inner := fieldScanner{rest: content}
-	for n := 0; len(inner.rest) > 0; n++ {
-		name, ok := inner.take(1)
-		if !ok || n == maxFieldElements {
-			return false
-		}
-		if _, ok := inner.take(int(name[0])); !ok || !inner.field(depth) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *fieldScanner) array(depth int) bool {
-	content, ok := s.block()
-	if !ok || depth > maxFieldDepth {
-		return false
-	}
-	inner := fieldScanner{rest: content}
-	for n := 0; len(inner.rest) > 0; n++ {
-		if n == maxFieldElements || !inner.field(depth) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *fieldScanner) field(depth int) bool {
-	kind, ok := s.take(1)
-	if !ok {
-		return false
-	}
-	switch kind[0] {
-	case 'V':
-		return true
-	case 't', 'b', 'B':
-		_, ok = s.take(1)
-	case 's', 'u':
-		_, ok = s.take(2)
-	case 'I', 'i', 'f':
-		_, ok = s.take(4)
-	case 'D':
-		_, ok = s.take(5)
-	case 'l', 'd', 'T':
-		_, ok = s.take(8)
-	case 'S', 'x':
-		_, ok = s.block()
-	case 'A':
-		return s.array(depth + 1)
-	case 'F':
-		return s.table(depth + 1)
-	default:
-		return false
-	}
+// readable reports whether amqp091-go can read a whole table, its length included.
+func readable(table []byte) bool {
+	_, ok := readTable(table)
 	return ok
 }

@@ -98,9 +98,7 @@ func (s *Source) Stats() Stats {
 
 // unacked is how many deliveries of the current incarnation the core has not acknowledged.
 func (q *queue) unacked() uint64 {
-	q.mu.Lock()
-	inc := q.inc
-	q.mu.Unlock()
+	inc := q.inc.Load()
 	if inc == nil {
 		return 0
 	}

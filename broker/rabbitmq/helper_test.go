@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 )
 
 // patience bounds every wait of the tests; most take milliseconds.
@@ -124,9 +125,9 @@ func bindingWith(t testing.TB, exchange, key string, args broker.Table) broker.B
 }
 
 // open opens a queue, closed when the test ends.
-func open(t testing.TB, s *Source, bindings ...broker.Binding) broker.Queue {
+func open(t testing.TB, s *Source, bindings ...broker.Binding) *brokertest.Inbox {
 	t.Helper()
-	q, err := s.Open(t.Context(), broker.QueueSpec{Stream: rand.Text(), Bindings: bindings})
+	q, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: rand.Text(), Bindings: bindings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func open(t testing.TB, s *Source, bindings ...broker.Binding) broker.Queue {
 	return q
 }
 
-func closeQueue(t testing.TB, q broker.Queue) {
+func closeQueue(t testing.TB, q *brokertest.Inbox) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -144,7 +145,7 @@ func closeQueue(t testing.TB, q broker.Queue) {
 }
 
 // next returns the next event of the type, which must be the next of all.
-func next[E broker.Event](t testing.TB, q broker.Queue) E {
+func next[E broker.Event](t testing.TB, q *brokertest.Inbox) E {
 	t.Helper()
 	e, ok := receive(t, q).(E)
 	if !ok {
@@ -153,7 +154,7 @@ func next[E broker.Event](t testing.TB, q broker.Queue) E {
 	return e
 }
 
-func receive(t testing.TB, q broker.Queue) broker.Event {
+func receive(t testing.TB, q *brokertest.Inbox) broker.Event {
 	t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -170,14 +171,14 @@ func receive(t testing.TB, q broker.Queue) broker.Event {
 }
 
 // body returns the next delivery's body, acknowledged.
-func body(t testing.TB, q broker.Queue) string {
+func body(t testing.TB, q *brokertest.Inbox) string {
 	t.Helper()
 	d := next[*broker.Delivery](t, q)
 	q.Ack(d.Tag)
 	return string(d.Body)
 }
 
-func wantBody(t testing.TB, q broker.Queue, want string) {
+func wantBody(t testing.TB, q *brokertest.Inbox, want string) {
 	t.Helper()
 	if got := body(t, q); got != want {
 		t.Fatalf("got %q, want %q", got, want)

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,13 +23,38 @@ const (
 	lenient
 )
 
+// stage is where in its life an incarnation is.
+type stage int
+
+const (
+	// early: it delivers already, but the core knows nothing of it yet.
+	early stage = iota
+	// current: what it delivers goes to the core.
+	current
+	// lost: nobody wants what it still delivers, which is settled by abandon.
+	lost
+	// abandoned: what it still delivers is settled at once.
+	abandoned
+)
+
 // incarnation is one queue at the broker and its consumer.
 type incarnation struct {
-	conn       *conn
-	lane       *lane
-	name       string
-	tag        string // of the consumer
-	deliveries <-chan amqp.Delivery
+	q    *queue
+	conn *conn
+	lane *lane
+	name string
+	tag  string // of the consumer
+	// ended is closed when the consumer has ended. Nothing else comes of it: see deliveries.
+	ended <-chan amqp.Delivery
+	// touched is set while there is something for the core that was not flushed. Only the reader of the connection uses it.
+	touched bool
+
+	stage stage // q.mu guards it, waiting and spoiled
+	// waiting are the deliveries of an early one.
+	waiting []*broker.Delivery
+	// spoiled is set when an early one got a message that may have been delivered before.
+	spoiled bool
+
 	// base is the tag of the last delivery before this incarnation; its own ones count from there.
 	base uint64
 	// delivered is how many there were.
@@ -100,18 +126,62 @@ func (c *conn) declare(ch *amqp.Channel, q *queue, name string, bindings []broke
 
 // attach consumes from a queue. On an error the place on the lane is given back.
 func (x *lane) attach(q *queue, name string) (*incarnation, error) {
-	// The tag is in every delivery's frame, hence short; on one connection no queue has two consumers at a time.
-	tag := strconv.FormatUint(x.conn.numberOf(q), 36)
-	deliveries, err := x.consume(name, tag)
-	if err != nil {
-		x.leave()
-		return nil, err
-	}
-	inc := &incarnation{conn: x.conn, lane: x, name: name, tag: tag, deliveries: deliveries}
+	// The tag is in every delivery's frame, hence short. No two consumers of a connection ever have the same one, for what is
+	// still on its way to the first.
+	tag := strconv.FormatUint(x.conn.consumers.Add(1), 36)
+	inc := &incarnation{q: q, conn: x.conn, lane: x, name: name, tag: tag}
 	if x.shared {
 		inc.tags = make([]uint64, x.conn.src.opts.Prefetch)
 	}
+	x.conn.wire.frames.deliveries.add(tag, inc)
+	ended, err := x.consume(name, tag)
+	if err != nil {
+		inc.forget()
+		x.leave()
+		return nil, err
+	}
+	inc.ended = ended
 	return inc, nil
+}
+
+// forget is called when the consumer has ended.
+func (inc *incarnation) forget() { inc.conn.wire.frames.deliveries.remove(inc.tag) }
+
+// deliver takes a message of the consumer, on the goroutine that reads the connection.
+func (inc *incarnation) deliver(d *broker.Delivery, tag uint64, redelivered bool) {
+	q := inc.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch inc.stage {
+	case early:
+		d.Tag = inc.took(tag)
+		inc.spoiled = inc.spoiled || redelivered
+		if !inc.spoiled {
+			inc.waiting = append(inc.waiting, keep(d))
+		}
+	case current:
+		d.Tag = inc.base + inc.took(tag)
+		if redelivered { // Nobody can tell whether the core had it before.
+			q.lose(inc)
+			return
+		}
+		q.emit(d)
+	case lost:
+		inc.took(tag)
+	case abandoned:
+		l := &inc.lane.ledger
+		l.mu.Lock()
+		l.settle(tag)
+		inc.lane.ackSoon()
+		l.mu.Unlock()
+	}
+}
+
+// keep returns a delivery that stays as it is when the reader goes on.
+func keep(d *broker.Delivery) *broker.Delivery {
+	kept := *d
+	kept.Body = slices.Clone(d.Body)
+	return &kept
 }
 
 func (c *conn) makeCarefully(q *queue, name string, bindings []broker.Binding, m mode) (*incarnation, []string, error) {
@@ -181,8 +251,9 @@ func (c *conn) queueArguments(q *queue) amqp.Table {
 	}
 }
 
-// discard deletes the incarnation's queue and gives up its place on the lane. Nobody receives its deliveries any more.
+// discard deletes the incarnation's queue and gives up its place on the lane. Nobody wants its deliveries any more.
 func (inc *incarnation) discard() {
+	defer inc.forget()
 	x := inc.lane
 	if !x.shared {
 		// Deleting may fail on this channel, without an answer awaited; whoever closes it then says whether it did.

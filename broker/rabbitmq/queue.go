@@ -2,39 +2,36 @@ package rabbitmq
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/warren-gateway/warren/broker"
 )
 
-// eventsBuffer is how many events wait for the core, so that it finds some to append together.
-const eventsBuffer = 64
-
 // queue is one subscription's queue through its incarnations.
 type queue struct {
 	src    *Source
 	stream string
-	events chan broker.Event
-	// wake has a token when there are posts.
-	wake chan struct{}
-	// closing is closed by shut, ended when run is over, removed when nothing is left at the broker.
-	closing, ended, removed chan struct{}
-	removing                sync.Once
-	urgent                  atomic.Bool
+	// closing is closed by shut, removed when nothing is left at the broker.
+	closing, removed chan struct{}
+	removing         sync.Once
+	urgent           atomic.Bool
+	// inc is the incarnation that delivers, nil while it is being made again. It changes with mu held.
+	inc atomic.Pointer[incarnation]
 
 	// change is held (it has a token) by who changes bindings or the incarnation; this includes waiting for the broker.
 	change chan struct{}
 
-	mu           sync.Mutex // guards the rest
+	// mu guards the rest. The sink is called with it held, which is what puts the events in order. Nobody holds it while waiting
+	// for the broker: readers of connections take it.
+	mu           sync.Mutex
+	sink         broker.Sink
+	kept         []broker.Event // what came before there was a sink
 	closed       bool
 	bounds       []*bound
-	conn         *conn        // where it has a place; nil: nowhere
-	inc          *incarnation // nil while it is being made again
+	conn         *conn // where it has a place; nil: nowhere
 	incarnations uint64
 	lastTag      uint64 // of the incarnations before
-	posts        []any  // *rebuilt or broker.Event, for run to send in this order
 	burst        burst
 }
 
@@ -46,22 +43,13 @@ type bound struct {
 	lost bool
 }
 
-// rebuilt is a post: from here on deliveries are those of a new incarnation.
-type rebuilt struct {
-	inc   *incarnation
-	event *broker.Recovered
-}
-
 var _ broker.Queue = (*queue)(nil)
 
 func newQueue(s *Source, spec broker.QueueSpec) *queue {
 	q := &queue{
 		src:     s,
 		stream:  spec.Stream,
-		events:  make(chan broker.Event, eventsBuffer),
-		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
-		ended:   make(chan struct{}),
 		removed: make(chan struct{}),
 		change:  make(chan struct{}, 1),
 	}
@@ -72,120 +60,99 @@ func newQueue(s *Source, spec broker.QueueSpec) *queue {
 // start begins to deliver.
 func (q *queue) start(c *conn, inc *incarnation) {
 	q.mu.Lock()
-	q.conn, q.inc = c, inc
-	q.mu.Unlock()
-	if !q.src.spawn(func() { q.run(inc) }) {
-		close(q.events)
-		close(q.ended)
+	defer q.mu.Unlock()
+	q.conn = c
+	q.enter(inc)
+}
+
+// enter makes an incarnation the current one, also when the queue was closed meanwhile: remove deletes it. The caller holds mu.
+func (q *queue) enter(inc *incarnation) {
+	inc.base = q.lastTag
+	inc.stage = current
+	q.inc.Store(inc)
+	q.src.spawn(func() { // If it is not, the connections are being closed.
+		inc.wait()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.lose(inc)
+	})
+	for _, d := range inc.waiting {
+		d.Tag += inc.base
+		q.emit(d)
+	}
+	inc.waiting = nil
+	q.flushed()
+	if inc.spoiled {
+		q.lose(inc)
 	}
 }
 
-// Events implements broker.Queue.
-func (q *queue) Events() <-chan broker.Event { return q.events }
+// Start implements broker.Queue.
+func (q *queue) Start(sink broker.Sink) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := q.kept
+	q.sink, q.kept = sink, nil
+	for _, e := range kept {
+		q.emit(e)
+	}
+	q.flushed()
+}
 
 // SetPriority says whether somebody reads the subscription: such queues are made again first after a loss.
 func (q *queue) SetPriority(attached bool) { q.urgent.Store(attached) }
 
-// run sends everything that is sent on events.
-func (q *queue) run(inc *incarnation) {
-	defer close(q.ended)
-	defer close(q.events)
-	deliveries := inc.deliveries
-	for {
-		select {
-		case d, ok := <-deliveries:
-			if ok && d.Redelivered {
-				inc.took(d.DeliveryTag) // and nobody sees it
-			}
-			if !ok || d.Redelivered {
-				deliveries = nil
-				q.lose(inc)
-				continue
-			}
-			if !q.send(convert(&d, inc.base+inc.took(d.DeliveryTag))) {
-				return
-			}
-		case <-q.wake:
-			next, ok := q.sendPosts()
-			if !ok {
-				return
-			}
-			if next != nil {
-				inc, deliveries = next, next.deliveries
-			}
-		case <-q.closing:
-			return
-		}
-	}
-}
-
-// send sends an event, and reports false when the queue is closed.
-func (q *queue) send(e broker.Event) bool {
-	select {
-	case q.events <- e:
-		return true
+// emit hands an event on. The caller holds mu.
+func (q *queue) emit(e broker.Event) {
+	switch {
+	case q.closed:
+	case q.sink != nil:
+		q.sink.Take(e)
 	default:
-	}
-	select {
-	case q.events <- e:
-		return true
-	case <-q.closing:
-		return false
+		if d, ok := e.(*broker.Delivery); ok {
+			e = keep(d)
+		}
+		q.kept = append(q.kept, e) // The prefetch bounds them, as nobody acknowledges.
 	}
 }
 
-// post has an event sent after those before. The caller holds mu.
-func (q *queue) post(e any) {
-	q.posts = append(q.posts, e)
-	select {
-	case q.wake <- struct{}{}:
-	default:
+// flushed says that no more is at hand. The caller holds mu.
+func (q *queue) flushed() {
+	if q.sink != nil && !q.closed {
+		q.sink.Flush()
 	}
 }
 
-// sendPosts sends what was posted, up to a new incarnation, which it returns.
-func (q *queue) sendPosts() (next *incarnation, ok bool) {
-	for {
-		q.mu.Lock()
-		if len(q.posts) == 0 {
-			q.posts = nil
-			q.mu.Unlock()
-			return next, true
-		}
-		post := q.posts[0]
-		q.posts = q.posts[1:]
-		q.mu.Unlock()
-		switch post := post.(type) {
-		case *rebuilt:
-			next = post.inc
-			ok = q.send(post.event)
-		case broker.Event:
-			ok = q.send(post)
-		}
-		if !ok {
-			return nil, false
-		}
-	}
+// flush is flushed for who does not hold mu.
+func (q *queue) flush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flushed()
 }
 
-// lose begins to make the queue again. run calls it when nothing more comes of an incarnation.
+// post hands an event on that comes alone. The caller holds mu.
+func (q *queue) post(e broker.Event) {
+	q.emit(e)
+	q.flushed()
+}
+
+// lose begins to make the queue again, if that incarnation is its current one. The caller holds mu.
 func (q *queue) lose(inc *incarnation) {
+	if q.closed || inc.stage != current {
+		return
+	}
 	reason := broker.GapQueueLost
 	if inc.conn.IsClosed() {
 		reason = broker.GapBrokerReconnected
 	}
-	q.mu.Lock()
-	q.inc = nil
+	inc.stage = lost
+	q.inc.Store(nil)
 	q.lastTag = inc.base + inc.delivered.Load()
 	if reason == broker.GapBrokerReconnected {
 		// What was still to be counted is gone with the connection.
 		q.endBurst(unknown)
 	}
 	q.post(&broker.Recovering{})
-	q.mu.Unlock()
-	if reason == broker.GapQueueLost {
-		q.src.log.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", inc.lane.reason()))
-	}
 	q.src.stats.recoveries.add()
 	q.src.stats.recovering.Add(1)
 	q.src.spawn(func() {
@@ -194,12 +161,13 @@ func (q *queue) lose(inc *incarnation) {
 	})
 }
 
-// shut ends the events. Nothing is sent after it when ended is closed.
+// shut ends the events.
 func (q *queue) shut() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed {
 		q.closed = true
+		q.kept = nil
 		close(q.closing)
 	}
 }
@@ -207,7 +175,6 @@ func (q *queue) shut() {
 // Close implements broker.Queue.
 func (q *queue) Close(ctx context.Context) error {
 	q.shut()
-	<-q.ended // It waits for nobody.
 	q.removing.Do(func() {
 		if !q.src.spawn(q.remove) {
 			close(q.removed) // The connections are being closed, and take the queues with them.
@@ -226,8 +193,8 @@ func (q *queue) remove() {
 	defer close(q.removed)
 	q.change <- struct{}{} // for ever: there are no more changes
 	q.mu.Lock()
-	c, inc := q.conn, q.inc
-	q.conn, q.inc = nil, nil
+	c, inc := q.conn, q.inc.Swap(nil)
+	q.conn = nil
 	bindings := q.bindings()
 	q.mu.Unlock()
 	q.src.exchanges.unuse(q, bindings)

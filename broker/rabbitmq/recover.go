@@ -10,6 +10,7 @@ import (
 // rebuild makes a new incarnation in the place of a lost one, however long that takes.
 func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
 	if reason == broker.GapQueueLost {
+		q.src.log.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", lost.lane.reason()))
 		lost.discard() // first of all: remove knows nothing of it
 	}
 	select {
@@ -82,8 +83,7 @@ func (q *queue) reincarnate(c *conn, reason broker.GapReason) error {
 			event.Missing = append(event.Missing, b.binding.ID())
 		}
 	}
-	inc.base = q.lastTag
-	q.inc = inc // also when closed meanwhile: remove deletes it
-	q.post(&rebuilt{inc: inc, event: event})
+	q.post(event)
+	q.enter(inc)
 	return nil
 }

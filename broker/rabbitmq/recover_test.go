@@ -8,11 +8,12 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
 // recovered expects the queue to be lost and made again, after what was delivered before.
-func recovered(t *testing.T, q broker.Queue, reason broker.GapReason, missing ...broker.Binding) {
+func recovered(t *testing.T, q *brokertest.Inbox, reason broker.GapReason, missing ...broker.Binding) {
 	t.Helper()
 	for {
 		switch e := receive(t, q).(type) {
@@ -36,30 +37,30 @@ func recovered(t *testing.T, q broker.Queue, reason broker.GapReason, missing ..
 type loss struct {
 	name   string
 	reason broker.GapReason
-	do     func(t *testing.T, url string, q broker.Queue)
+	do     func(t *testing.T, url string, q *brokertest.Inbox)
 }
 
 func TestEveryLossOfAQueueEndsInOneNewIncarnation(t *testing.T) {
 	for _, l := range []loss{
-		{"ConnectionClosedByBroker", broker.GapBrokerReconnected, func(t *testing.T, url string, _ broker.Queue) {
+		{"ConnectionClosedByBroker", broker.GapBrokerReconnected, func(t *testing.T, url string, _ *brokertest.Inbox) {
 			t.Helper()
 			closeConnections(t, url)
 		}},
-		{"SocketCut", broker.GapBrokerReconnected, func(t *testing.T, _ string, q broker.Queue) {
+		{"SocketCut", broker.GapBrokerReconnected, func(t *testing.T, _ string, q *brokertest.Inbox) {
 			t.Helper()
 			_ = internals(t, q).conn.wire.Close()
 		}},
-		{"ChannelClosedByBroker", broker.GapQueueLost, func(t *testing.T, _ string, q broker.Queue) {
+		{"ChannelClosedByBroker", broker.GapQueueLost, func(t *testing.T, _ string, q *brokertest.Inbox) {
 			t.Helper()
 			if err := internals(t, q).lane.ch.Ack(1<<40, false); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"QueueDeleted", broker.GapQueueLost, func(t *testing.T, url string, q broker.Queue) {
+		{"QueueDeleted", broker.GapQueueLost, func(t *testing.T, url string, q *brokertest.Inbox) {
 			t.Helper()
 			deleteQueue(t, url, internals(t, q).name)
 		}},
-		{"MessageRedelivered", broker.GapQueueLost, func(t *testing.T, url string, q broker.Queue) {
+		{"MessageRedelivered", broker.GapQueueLost, func(t *testing.T, url string, q *brokertest.Inbox) {
 			t.Helper()
 			newPublisher(t, url).text("events", "k", "unacknowledged")
 			next[*broker.Delivery](t, q)
@@ -127,7 +128,7 @@ func TestQueueIsClosedWhileTheBrokerIsAway(t *testing.T) {
 	}
 	next[*broker.Recovering](t, q)
 	eventually(t, "health says that there is no broker", func() bool { return !s.Health().Ready })
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s"})
 	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
 	wantCode(t, q.Bind(t.Context(), []broker.Binding{binding(t, "events", "x")}), broker.CodeBrokerUnavailable, -1)
 	closeQueue(t, q)
@@ -142,7 +143,7 @@ func TestRestartOfTheBrokerLosesNothingButTheGap(t *testing.T) {
 	}
 	pub.declare("passing", "topic")
 	lasting, passing := binding(t, "lasting", "#"), binding(t, "passing", "#")
-	queues := make([]broker.Queue, 50)
+	queues := make([]*brokertest.Inbox, 50)
 	for i := range queues {
 		queues[i] = open(t, s, lasting, passing)
 	}
@@ -183,7 +184,7 @@ func TestSourceStartsWithoutABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSource(t, node.URL())
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s"})
 	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
 	if h := s.Health(); h.Ready || len(h.Reasons) == 0 {
 		t.Fatalf("health is %+v", h)
@@ -209,7 +210,7 @@ func TestBrokerThatStandsStillIsNoticed(t *testing.T) {
 	}
 	eventually(t, "the round trip is slow", func() bool { h := s.Health(); return h.Overloaded || !h.Ready })
 	next[*broker.Recovering](t, q)
-	_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s"})
+	_, err := brokertest.Open(t.Context(), s, broker.QueueSpec{Stream: "s"})
 	if code := broker.CodeOf(err); code != broker.CodeBrokerUnavailable && code != broker.CodeBrokerTimeout {
 		t.Fatalf("got %v", err)
 	}
@@ -237,7 +238,8 @@ func TestSourceIsClosedWhileTheBrokerStandsStill(t *testing.T) {
 	if took := time.Since(begun); took > 3*closeWithin {
 		t.Errorf("it took %v", took)
 	}
-	for range q.Events() {
+	closeQueue(t, q)
+	for range q.Events() { // What comes after Close, the Inbox reports.
 	}
 	if err := node.Continue(); err != nil {
 		t.Fatal(err)

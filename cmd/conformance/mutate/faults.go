@@ -83,7 +83,7 @@ var faults = []fault{
 	},
 	{
 		Name: "no bindings frame after a bind", Breaks: []string{"P-110"},
-		Edits: one("broker/pump.go", "case placed := <-p.sub.markers:\n\t\t\tp.marker()", "case placed := <-p.sub.markers:"),
+		Edits: one("broker/pump.go", "\tp.marker()\n\tp.flush()\n}", "\tp.flush()\n}"),
 	},
 	{
 		Name: "a pause that is not honoured", Breaks: []string{"P-121", "P-126"},
