@@ -40,8 +40,8 @@ type Options struct {
 	// Prefetch is how many deliveries of a queue may be unacknowledged, at most 65,535; default 128.
 	Prefetch int
 	// SoloQueues is how many queues of a connection are consumed on a channel of their own; the others share channels, 32 on
-	// each. Measured on two cores: with 100 queues shared channels cost the broker a tenth more per delivery, with 1,000 they
-	// save a quarter. Default 128; negative: none.
+	// each. Measured on two cores, deliveries per second against a bare consumer with a channel for each queue: with 100 queues
+	// 0.85 on channels of their own and 1.07 on shared ones, with 1,000 1.06 on shared ones. Default 16; negative: none.
 	SoloQueues int
 
 	// Heartbeat is the AMQP heartbeat, in whole seconds; default 10 s. A dead connection is noticed after twice as long. The
@@ -84,7 +84,7 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.QueueTTL, 5*time.Minute)
 	orInt(&o.Prefetch, 128)
 	if o.SoloQueues == 0 {
-		o.SoloQueues = 128
+		o.SoloQueues = 16
 	}
 	orDuration(&o.Heartbeat, 10*time.Second)
 	orDuration(&o.DialTimeout, 10*time.Second)
