@@ -34,7 +34,15 @@ type batch struct {
 	try    func(fd uintptr) bool
 	tried  int
 	tryErr error
+
+	// quiet is how many more writes may go past Go's scheduler before the worker
+	// sleeps again. A worker that finds no end of work must not: the monitor,
+	// which takes the processor from who has it for too long, would sleep on.
+	quiet int
 }
+
+// quietWrites is a millisecond's work.
+const quietWrites = 256
 
 func newBatch() *batch {
 	b := &batch{

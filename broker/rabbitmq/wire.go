@@ -31,6 +31,7 @@ type wire struct {
 	// silence is how long the broker may be silent, in nanoseconds; 0: for ever.
 	silence atomic.Int64
 
+	reader    io.Reader // of the socket
 	readMoved time.Time // only the reader uses it
 
 	mu         sync.Mutex // guards the rest and serialises writes
@@ -46,7 +47,7 @@ var _ io.ReadWriteCloser = (*wire)(nil)
 // newWire wraps a socket on which the handshake is still to come. poisoned is called for each message whose headers were
 // taken off because the library could not have read them.
 func newWire(socket net.Conn, writeTimeout time.Duration, poisoned func()) *wire {
-	w := &wire{socket: socket, writeTimeout: writeTimeout}
+	w := &wire{socket: socket, reader: newQuietReader(socket), writeTimeout: writeTimeout}
 	w.frames = newFrameReader(readerFunc(w.readSocket), poisoned)
 	return w
 }
@@ -80,7 +81,7 @@ func (w *wire) readSocket(p []byte) (int, error) {
 			w.mu.Unlock()
 		}
 	}
-	return w.socket.Read(p)
+	return w.reader.Read(p)
 }
 
 // Write implements io.Writer.

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package rabbitmq
+
+import (
+	"io"
+	"net"
+)
+
+func newQuietReader(socket net.Conn) io.Reader { return socket }
