@@ -49,6 +49,7 @@ func (b *batch) tryOnce(fd uintptr) bool {
 // it look each 20 microseconds. A socket in non-blocking mode does not block, and for few readers that is a good part of what a
 // message costs. See batch.quiet for why this is not always done.
 func writeQuietly(fd uintptr, p []byte) (n int, err error) {
+	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
 	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 	if errno != 0 {
 		return 0, errno

@@ -51,15 +51,20 @@ func TestFakeDeliversWhatTheTestSends(t *testing.T) {
 		if script.Deliver(broker.Message{}) || len(q.Events()) > 0 {
 			t.Error("a closed queue delivers")
 		}
-		for range 2 {
-			if err := q.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, open := <-q.Events(); open {
-			t.Error("the inbox is open after its Close")
-		}
+		closesTwice(t, q)
 	})
+}
+
+func closesTwice(t *testing.T, q *brokertest.Inbox) {
+	t.Helper()
+	for range 2 {
+		if err := q.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, open := <-q.Events(); open {
+		t.Error("the inbox is open after its Close")
+	}
 }
 
 func TestFakeKeepsWhatComesBeforeStart(t *testing.T) {

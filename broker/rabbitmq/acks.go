@@ -166,7 +166,8 @@ func (inc *incarnation) abandon() {
 
 // wait returns when the consumer has ended.
 func (inc *incarnation) wait() {
-	for range inc.ended { //nolint:revive // It brings nothing.
+	for range inc.ended {
+		continue // It brings nothing.
 	}
 }
 

@@ -97,39 +97,55 @@ func (r *frameReader) next() error {
 		if err := r.fill(r.pass + frameHeaderLen); err != nil {
 			return err
 		}
-		at := r.from + r.pass
-		size := frameHeaderLen + int(binary.BigEndian.Uint32(r.buf[at+3:])) + frameEndLen
-		if r.wantsWhole(at) {
-			if size > frameSize {
-				return errFrameTooLarge
-			}
-			if r.pass > 0 && r.to-at < size {
-				return nil // first what is whole
-			}
-			if err := r.fill(r.pass + size); err != nil {
-				return err
-			}
-			at = r.from + r.pass
-			typ, channel, payload := r.frame(at, size)
-			if r.deliveries.wants(typ, channel, payload) {
-				if r.pass > 0 {
-					return nil // first what came before
-				}
-				if err := r.deliver(typ, channel, payload, r.buf[at+size-1]); err != nil {
-					return err
-				}
-				r.from += size
-				continue
-			}
-			if typ == frameTypeHeader {
-				size = r.check(at, size)
-			}
+		size, more, err := r.inspect()
+		if err != nil || !more {
+			return err
 		}
 		r.pass += size
-		if r.to-r.from < r.pass+frameHeaderLen {
+		if r.pass > 0 && r.to-r.from < r.pass+frameHeaderLen {
 			return nil
 		}
 	}
+}
+
+// inspect looks at the frame after what may pass and answers how much of it may pass, too: all of it, or nothing if it was
+// taken. It reports false when what is before it has to pass first.
+func (r *frameReader) inspect() (size int, more bool, err error) {
+	at := r.from + r.pass
+	size = frameHeaderLen + int(binary.BigEndian.Uint32(r.buf[at+3:])) + frameEndLen
+	if !r.wantsWhole(at) {
+		return size, true, nil
+	}
+	if size > frameSize {
+		return 0, false, errFrameTooLarge
+	}
+	if r.pass > 0 && r.to-at < size {
+		return 0, false, nil
+	}
+	if err := r.fill(r.pass + size); err != nil {
+		return 0, false, err
+	}
+	return r.look(size)
+}
+
+// look is inspect for a frame that is there as a whole: it is taken if it is a message's to a queue.
+func (r *frameReader) look(size int) (left int, more bool, err error) {
+	at := r.from + r.pass
+	typ, channel := r.buf[at], binary.BigEndian.Uint16(r.buf[at+1:])
+	payload := r.buf[at+frameHeaderLen : at+size-frameEndLen]
+	switch {
+	case !r.deliveries.wants(typ, channel, payload):
+		if typ == frameTypeHeader {
+			size = r.check(at, size)
+		}
+		return size, true, nil
+	case r.pass > 0:
+		return 0, false, nil
+	case r.buf[at+size-frameEndLen] != frameEnd:
+		return 0, false, errFrameEnd
+	}
+	r.from += size
+	return 0, true, r.deliveries.take(typ, channel, payload)
 }
 
 // wantsWhole reports whether the frame at an offset has to be looked into.
@@ -137,17 +153,6 @@ func (r *frameReader) wantsWhole(at int) bool {
 	typ := r.buf[at]
 	return typ == frameTypeMethod || typ == frameTypeHeader ||
 		typ == frameTypeBody && r.deliveries.under(binary.BigEndian.Uint16(r.buf[at+1:])) != nil
-}
-
-func (r *frameReader) frame(at, size int) (typ byte, channel uint16, payload []byte) {
-	return r.buf[at], binary.BigEndian.Uint16(r.buf[at+1:]), r.buf[at+frameHeaderLen : at+size-frameEndLen]
-}
-
-func (r *frameReader) deliver(typ byte, channel uint16, payload []byte, end byte) error {
-	if end != frameEnd {
-		return errFrameEnd
-	}
-	return r.deliveries.take(typ, channel, payload)
 }
 
 // check makes the content header at an offset readable and answers the size it has then.

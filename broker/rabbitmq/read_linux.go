@@ -58,6 +58,7 @@ func (r *quietReader) Read(p []byte) (int, error) {
 // readOnce reports false when there is nothing yet.
 func (r *quietReader) readOnce(fd uintptr) bool {
 	for {
+		//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
 		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.p))), uintptr(len(r.p)))
 		switch errno {
 		case syscall.EINTR:
