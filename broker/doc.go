@@ -4,8 +4,8 @@
 //
 // # Order
 //
-// What a [Queue] sends in Events is appended to the subscription's log in that
-// order by one goroutine, the pump. Each event gets the next offset; the first
+// What a [Queue] gives its [Sink] is appended to the subscription's log in that
+// order by the subscription's pump. Each event gets the next offset; the first
 // is 1 and there are no holes. Every attachment reads the same frames, encoded
 // once, in the order of their offsets.
 //
@@ -38,5 +38,5 @@
 // A subscription ends when it is deleted, when nobody was attached for its
 // linger, when its owner's token expires, or with the broker. Its attachments
 // then get an [End] from Next. [Subscription.Done] is closed when its queue is
-// deleted and its goroutine gone; [Broker.Close] returns when that holds for all.
+// deleted; [Broker.Close] returns when that holds for all.
 package broker

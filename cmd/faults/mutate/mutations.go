@@ -17,9 +17,19 @@ var mutations = []mutation{
 		mistake: "_ = l.acked",
 	},
 	{
-		name: "redelivered message appended", file: "broker/rabbitmq/queue.go", cell: "^messages redelivered × by query",
-		old:     "if !ok || d.Redelivered {\n",
-		mistake: "if !ok {\n",
+		name: "redelivered message appended", file: "broker/rabbitmq/incarnation.go", cell: "^messages redelivered × by query",
+		old:     "if redelivered { //",
+		mistake: "if redelivered && tag == 0 { //",
+	},
+	{
+		name: "flush forgotten", file: "broker/rabbitmq/deliveries.go", cell: "^connection closed by the broker × by query",
+		old:     "\t\tinc.q.flush()\n",
+		mistake: "",
+	},
+	{
+		name: "what came before the recovery was told dropped", file: "broker/rabbitmq/queue.go", cell: "^(connection|channel) closed by the broker × by ",
+		old:     "\t\td.Tag += inc.base\n\t\tq.emit(d)\n",
+		mistake: "\t\td.Tag += inc.base\n",
 	},
 	{
 		name: "offset used again", file: "broker/pump.go", cell: "^clients' network cut × by query",
