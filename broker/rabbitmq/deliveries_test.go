@@ -23,7 +23,10 @@ type note struct {
 }
 
 func (n *note) Take(e broker.Event) {
-	if d, ok := e.(*broker.Delivery); ok {
+	d, ok := e.(*broker.Delivery)
+	if !ok {
+		n.got = append(n.got, fmt.Sprintf("%T", e))
+	} else {
 		n.got = append(n.got, fmt.Sprint(d.Tag, d.Exchange, d.RoutingKey, d.Properties.ContentType, d.Properties.Priority,
 			d.Properties.Headers, len(d.Body), crc(d.Body)))
 	}
@@ -133,8 +136,8 @@ func mixed(t *rapid.T, lines [][][]byte) (all []byte) {
 // TestAnIncarnationsMessagesWaitForItsTurn has messages come before the queue is theirs, and one that may have come before.
 func TestAnIncarnationsMessagesWaitForItsTurn(t *testing.T) {
 	n := &note{}
-	q := &queue{sink: n, closing: make(chan struct{})}
-	inc := &incarnation{q: q, lane: &lane{}}
+	q := &queue{sink: n, src: &Source{closed: true}, closing: make(chan struct{})}
+	inc := &incarnation{q: q, conn: &conn{link: &link{Connection: &amqp.Connection{}}}, lane: &lane{}}
 	body := []byte("one")
 	inc.deliver(&broker.Delivery{Message: broker.Message{Body: body}}, 1, false)
 	copy(body, "xxx") // the reader goes on
@@ -143,10 +146,20 @@ func TestAnIncarnationsMessagesWaitForItsTurn(t *testing.T) {
 	if len(n.got) > 0 || len(inc.waiting) != 1 || string(inc.waiting[0].Body) != "one" || !inc.spoiled || inc.delivered.Load() != 3 {
 		t.Errorf("got %q, %d wait, spoiled %v", n.got, len(inc.waiting), inc.spoiled)
 	}
+	q.mu.Lock()
+	q.lastTag = 7
+	q.post(&broker.Recovered{})
+	q.enter(inc)
+	q.mu.Unlock()
+	one := fmt.Sprint(8, "", "", "", 0, broker.Table(nil), 3, crc([]byte("one")))
+	want := []string{"*broker.Recovered", one, "*broker.Recovering"}
+	if !slices.Equal(n.got, want) || n.flushed != len(want) || q.inc.Load() != nil {
+		t.Errorf("got %q (%d flushed), want %q and its loss", n.got, n.flushed, want)
+	}
 	q.shut()
 	inc.stage = current
 	inc.deliver(&broker.Delivery{}, 4, true)
-	if len(n.got) > 0 {
+	if len(n.got) > len(want) {
 		t.Errorf("a closed queue tells of %q", n.got)
 	}
 }

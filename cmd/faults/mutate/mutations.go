@@ -27,11 +27,6 @@ var mutations = []mutation{
 		mistake: "",
 	},
 	{
-		name: "what came before the recovery was told dropped", file: "broker/rabbitmq/queue.go", cell: "^(connection|channel) closed by the broker × by ",
-		old:     "\t\td.Tag += inc.base\n\t\tq.emit(d)\n",
-		mistake: "\t\td.Tag += inc.base\n",
-	},
-	{
 		name: "offset used again", file: "broker/pump.go", cell: "^clients' network cut × by query",
 		old:     "\tp.pending = append(p.pending, f)\n\tp.next++\n",
 		mistake: "\tp.pending = append(p.pending, f)\n\tif f.kind != KindMessage || len(p.pending) > 1 || time.Now().UnixNano()%64 != 0 {\n\t\tp.next++\n\t}\n",
