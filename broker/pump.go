@@ -50,7 +50,9 @@ func (p *pump) Take(ev Event) {
 func (p *pump) Flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flush()
+	if !p.over {
+		p.flush()
+	}
 }
 
 // mark appends a marker with the bindings as they are now.
@@ -70,6 +72,7 @@ func (p *pump) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
+	p.pending, p.traces, p.frames = nil, nil, frameWriter{} // An attachment that is still open must not pin them.
 }
 
 func (p *pump) handle(ev Event) {

@@ -80,7 +80,7 @@ type Queue interface {
 // the event was found on: with RabbitMQ that is the one which reads the
 // connection, so that a message changes goroutines no more than once on its way
 // to a client's socket. So a sink waits for nobody, neither readers nor a
-// broker's answer.
+// broker's answer: while it works, the connection's other queues wait.
 type Sink interface {
 	// Take takes an event. A delivery is the source's again when Take returns,
 	// with its body; strings and headers may be kept.

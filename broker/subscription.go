@@ -90,7 +90,7 @@ func (s *Subscription) Created() time.Time { return s.created }
 func (s *Subscription) Payload() PayloadMode { return s.payload }
 
 // Done returns a channel that is closed when the subscription has ended and
-// nothing is left of it: its queue is deleted and its goroutine gone.
+// nothing is left of it: its queue is deleted, and nothing comes in any more.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
 // Bindings returns the bindings as they are now.

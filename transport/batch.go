@@ -41,7 +41,7 @@ type batch struct {
 	quiet int
 }
 
-// quietWrites is a millisecond's work.
+// quietWrites is about a millisecond's work where messages are small.
 const quietWrites = 256
 
 func newBatch() *batch {

@@ -31,7 +31,7 @@ func tryWrite(raw syscall.RawConn, b *batch) (written int, err error) {
 func (b *batch) tryOnce(fd uintptr) bool {
 	for {
 		switch {
-		case len(b.rest) == 1 && b.quiet > 0:
+		case len(b.rest) == 1 && b.quiet > 0 && len(b.rest[0]) <= coalesceBytes:
 			b.quiet--
 			b.tried, b.tryErr = writeQuietly(fd, b.rest[0])
 		case len(b.rest) == 1:

@@ -154,14 +154,19 @@ func (q *queue) Ack(tag uint64) {
 // returns when its consumer, which has ended or is about to, has ended.
 func (inc *incarnation) abandon() {
 	inc.q.mu.Lock()
-	inc.stage, inc.waiting = abandoned, nil
+	inc.giveUp()
 	inc.q.mu.Unlock()
+	inc.wait()
+}
+
+// giveUp is abandon without the wait. The caller holds q.mu.
+func (inc *incarnation) giveUp() {
+	inc.stage, inc.waiting = abandoned, nil
 	l := &inc.lane.ledger
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	inc.settle(inc.delivered.Load())
 	inc.lane.ackSoon()
-	l.mu.Unlock()
-	inc.wait()
 }
 
 // wait returns when the consumer has ended.

@@ -26,7 +26,8 @@ type deliveries struct {
 	poisoned func()
 
 	// Only the reader uses these.
-	contents            []*content // under way, nearly always one at most
+	found               *incarnation // by wants
+	contents            []*content   // under way, nearly always one at most
 	spare               *content
 	touched             []*incarnation // got something since settle
 	exchange, key, kind lastString
@@ -67,7 +68,7 @@ func (d *deliveries) add(tag string, inc *incarnation) {
 	d.consumers[tag] = inc
 }
 
-// remove is called when the consumer has ended.
+// remove is called when the consumer has ended, or was refused.
 func (d *deliveries) remove(tag string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,7 +86,11 @@ func (d *deliveries) wants(typ byte, channel uint16, payload []byte) bool {
 	switch typ {
 	case frameTypeMethod:
 		tag, _, ok := deliverOf(payload)
-		return ok && d.consumer(tag) != nil
+		d.found = nil
+		if ok {
+			d.found = d.consumer(tag)
+		}
+		return d.found != nil
 	case frameTypeHeader, frameTypeBody:
 		return d.under(channel) != nil
 	}
@@ -115,9 +120,6 @@ func deliverOf(payload []byte) (tag []byte, rest fieldReader, ok bool) {
 func (d *deliveries) take(typ byte, channel uint16, payload []byte) error {
 	c := d.under(channel)
 	if typ == frameTypeMethod {
-		if c != nil {
-			return errContent
-		}
 		return d.begin(channel, payload)
 	}
 	if c.begun != (typ == frameTypeBody) {
@@ -144,18 +146,18 @@ func (d *deliveries) take(typ byte, channel uint16, payload []byte) error {
 
 // begin begins a message with its basic.deliver.
 func (d *deliveries) begin(channel uint16, payload []byte) error {
-	consumer, rest, _ := deliverOf(payload)
+	_, rest, _ := deliverOf(payload)
 	c := d.spare
 	if c == nil {
 		c = new(content)
 	}
 	d.spare = nil
-	*c = content{channel: channel, to: d.consumer(consumer)}
+	*c = content{channel: channel, to: d.found}
 	tag, _ := rest.uint64()
 	flags, _ := rest.uint8()
 	exchange, _ := rest.shortString()
 	key, ok := rest.shortString()
-	if !ok || c.to == nil {
+	if !ok {
 		return errContent
 	}
 	c.tag, c.again = tag, flags&1 != 0

@@ -21,10 +21,12 @@
 // An ack covers all deliveries of a channel up to one, whichever queue they are of, so it goes as far as all of them have been
 // appended.
 //
-// A lost connection, channel, consumer or queue has one answer: what was already received is delivered, then comes
-// *broker.Recovering, then a new incarnation is made, then comes *broker.Recovered. What had been delivered and not
-// acknowledged comes back marked as redelivered where a queue outlives its consumer, and nobody can tell what of it
-// was appended; so a message with that mark is never delivered, and itself costs the queue its incarnation.
+// Deliveries are handed on by the goroutine that reads the connection, and are none of the library's business. A lost
+// connection, channel, consumer or queue has one answer: what was already read is delivered (not all of it, where a write
+// found the connection lost), then comes *broker.Recovering, then a new incarnation is made, then comes *broker.Recovered.
+// What had been delivered and not acknowledged comes back marked as redelivered where a queue outlives its consumer, and
+// nobody can tell what of it was appended; so a message with that mark is never delivered, and itself costs the queue its
+// incarnation.
 //
 // # What the broker drops
 //

@@ -134,6 +134,8 @@ func (r *frameReader) look(size int) (left int, more bool, err error) {
 	typ, channel := r.buf[at], binary.BigEndian.Uint16(r.buf[at+1:])
 	payload := r.buf[at+frameHeaderLen : at+size-frameEndLen]
 	switch {
+	case typ == frameTypeMethod && r.deliveries.under(channel) != nil:
+		return 0, false, errContent // What was to come of the message is missing, and its tag would never be settled.
 	case !r.deliveries.wants(typ, channel, payload):
 		if typ == frameTypeHeader {
 			size = r.check(at, size)

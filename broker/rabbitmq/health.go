@@ -1,6 +1,8 @@
 package rabbitmq
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -88,9 +90,10 @@ func (s *Source) Stats() Stats {
 	st.CanaryUp, st.Blocked = s.canary.up, s.canary.blocked
 	s.canary.mu.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.Queues = len(s.queues)
-	for q := range s.queues {
+	queues := slices.Collect(maps.Keys(s.queues))
+	s.mu.Unlock()
+	st.Queues = len(queues)
+	for _, q := range queues { // without mu: a ledger is held while an ack is written
 		st.Unacked += q.unacked()
 	}
 	return st

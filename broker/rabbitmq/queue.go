@@ -23,7 +23,7 @@ type queue struct {
 	change chan struct{}
 
 	// mu guards the rest. The sink is called with it held, which is what puts the events in order. Nobody holds it while waiting
-	// for the broker: readers of connections take it.
+	// for an answer of the broker: the readers of connections, which bring the answers, take it.
 	mu           sync.Mutex
 	sink         broker.Sink
 	kept         []broker.Event // what came before there was a sink
@@ -63,6 +63,7 @@ func (q *queue) start(c *conn, inc *incarnation) {
 	defer q.mu.Unlock()
 	q.conn = c
 	q.enter(inc)
+	q.tellLost()
 }
 
 // enter makes an incarnation the current one, also when the queue was closed meanwhile: remove deletes it. The caller holds mu.
@@ -82,8 +83,26 @@ func (q *queue) enter(inc *incarnation) {
 	}
 	inc.waiting = nil
 	q.flushed()
-	if inc.spoiled {
+	switch {
+	case q.closed && inc.lane.shared:
+		inc.giveUp()
+	case inc.spoiled:
 		q.lose(inc)
+	}
+}
+
+// tellLost tells of exchanges that were deleted between the binding and start. The caller holds mu.
+func (q *queue) tellLost() {
+	var ids []string
+	for _, b := range q.bounds {
+		if b.lost {
+			b.lost, b.missing = false, true
+			ids = append(ids, b.binding.ID())
+			q.src.exchanges.probeSoon(b.binding.Exchange()) // It may be back.
+		}
+	}
+	if ids != nil {
+		q.post(&broker.BindingsLost{IDs: ids})
 	}
 }
 
@@ -168,6 +187,9 @@ func (q *queue) shut() {
 	if !q.closed {
 		q.closed = true
 		q.kept = nil
+		if inc := q.inc.Load(); inc != nil && inc.lane.shared {
+			inc.giveUp() // not only with the queue: until then nobody on the channel could be acknowledged
+		}
 		close(q.closing)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // something must not: the scheduler's monitor, which takes the processor from who has it for too long, would sleep on.
 const quietReads = 8
 
+// quietBytes is how much is read at once when there is more to come, which is much to do and pays for its own system call.
+const quietBytes = 4096
+
 // quietReader reads a TCP socket by read(2) without a word to Go's scheduler, which else wakes its monitor in case that the
 // call blocks, and has it look each 20 microseconds. A socket in non-blocking mode does not block: when it has nothing, the
 // poller waits for it, as for every other. Where messages come one by one, that is a good part of what one costs.
@@ -68,6 +71,9 @@ func (r *quietReader) readOnce(fd uintptr) bool {
 			return false
 		case 0:
 			r.n, r.errno = int(n), 0
+			if n > quietBytes {
+				r.left = 0
+			}
 		default:
 			r.n, r.errno = 0, errno
 		}

@@ -34,7 +34,7 @@ type Source struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup // every goroutine
 
-	mu     sync.Mutex // guards the rest
+	mu     sync.Mutex // guards the rest; readers of connections take it, so nobody waits for the broker with it
 	queues map[*queue]struct{}
 	closed bool
 }

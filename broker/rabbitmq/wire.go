@@ -23,7 +23,7 @@ const (
 //
 //   - reading: twice the heartbeat, within which the broker sends something or is gone;
 //   - writing: without one, a write to a peer that is gone blocks for a quarter of an hour, in Ack with a lock held that
-//     the library needs to shut the connection down.
+//     the library needs to shut the connection down. It is the reader that writes most acks, so nothing is read meanwhile.
 type wire struct {
 	socket       net.Conn
 	frames       *frameReader
