@@ -164,6 +164,61 @@ func TestAnIncarnationsMessagesWaitForItsTurn(t *testing.T) {
 	}
 }
 
+// TestAMessageCutShortCostsTheConnection has a method come on a channel where the rest of a message is due: its tag would never
+// be settled, and the next one of ours on the channel taken for its rest.
+func TestAMessageCutShortCostsTheConnection(t *testing.T) {
+	in := append(frame(frameTypeMethod, 1, deliver("c", 1, "e", "k")), frame(frameTypeMethod, 1, method(methodChannelClose))...)
+	r := newFrameReader(bytes.NewReader(in), func() {})
+	consumerOf(&r.deliveries, "c")
+	if passed, err := io.ReadAll(r); !errors.Is(err, errContent) || len(passed) > 0 {
+		t.Errorf("%d bytes passed, %v", len(passed), err)
+	}
+}
+
+// TestAQueueThatClosesHoldsUpNobodyOnItsChannel settles what a closed queue got and still gets before it is deleted.
+func TestAQueueThatClosesHoldsUpNobodyOnItsChannel(t *testing.T) {
+	c := &conn{}
+	c.acks.init(c)
+	x := &lane{conn: c, shared: true}
+	q := &queue{sink: &note{}, src: &Source{closed: true}, closing: make(chan struct{})}
+	inc := &incarnation{q: q, conn: c, lane: x, stage: current, tags: make([]uint64, 8)}
+	q.inc.Store(inc)
+	for tag := range uint64(3) {
+		inc.deliver(&broker.Delivery{}, tag+1, false)
+	}
+	if x.ledger.low != 0 {
+		t.Fatalf("settled up to %d before anybody acknowledged", x.ledger.low)
+	}
+	q.shut()
+	inc.deliver(&broker.Delivery{}, 4, false)
+	q.Ack(2) // late
+	if x.ledger.low != 4 {
+		t.Errorf("settled up to %d of 4", x.ledger.low)
+	}
+}
+
+// TestAnExchangeDeletedBeforeTheStartIsTold has an exchange go between the binding and the start of a queue.
+func TestAnExchangeDeletedBeforeTheStartIsTold(t *testing.T) {
+	s := &Source{closed: true}
+	s.exchanges.init(s)
+	n := &note{}
+	q := newQueue(s, broker.QueueSpec{Bindings: []broker.Binding{binding(t, "gone", "k"), binding(t, "there", "k")}})
+	q.exchangeGone("gone")
+	q.start(&conn{}, &incarnation{q: q, lane: &lane{}})
+	q.Start(n)
+	if !slices.Equal(n.got, []string{"*broker.BindingsLost"}) || n.flushed != 1 || !q.misses("gone") || q.misses("there") {
+		t.Errorf("got %q (%d flushed), misses %v and %v", n.got, n.flushed, q.misses("gone"), q.misses("there"))
+	}
+	select {
+	case name := <-s.exchanges.kick:
+		if name != "gone" {
+			t.Errorf("%q is looked for", name)
+		}
+	default:
+		t.Error("nobody looks whether it is back")
+	}
+}
+
 // FuzzDeliveries reads whatever a broker could send to a consumer of ours: it is refused or taken, and what is taken is flushed.
 func FuzzDeliveries(f *testing.F) {
 	whole := append(frame(frameTypeMethod, 1, deliver("c", 1, "e", "k")), headerFrame(nil)...)
