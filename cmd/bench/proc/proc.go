@@ -42,6 +42,25 @@ func CPU(pids []int) (time.Duration, error) {
 	return sum, nil
 }
 
+// Writes answers how many system calls that write the processes have made so far, as /proc/PID/io counts them: write and writev,
+// not send and sendmsg.
+func Writes(pids []int) (int64, error) {
+	var sum int64
+	for _, pid := range pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(raw)) {
+			var n int64
+			if found, _ := fmt.Sscanf(line, "syscw: %d", &n); found == 1 {
+				sum += n
+			}
+		}
+	}
+	return sum, nil
+}
+
 // Memory answers the resident bytes of the processes; pages that several share are counted once, in parts (Pss).
 func Memory(pids []int) (int64, error) {
 	var sum int64

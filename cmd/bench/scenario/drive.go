@@ -34,6 +34,7 @@ type outcome struct {
 	cores     float64       // CPU of the server, in cores
 	cost      time.Duration // CPU of the server per delivery
 	watched   float64       // CPU of the further processes, in cores
+	writes    float64       // system calls of the server that write, per delivery
 	latencies load.Latencies
 	missed    int64 // messages that the slowest reader did not get
 }
@@ -245,6 +246,7 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 	if last.counts.Lost > 0 {
 		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
 	}
+	out.writes = float64(last.writes-first.writes) / float64(last.counts.Messages-first.counts.Messages)
 	out.cost = time.Duration(out.cores / out.perSecond * float64(time.Second))
 	return out, nil
 }
@@ -254,6 +256,7 @@ type snapshot struct {
 	at           time.Time // of the CPU times
 	counts       load.Counts
 	cpu, watched time.Duration
+	writes       int64
 }
 
 func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error) {
@@ -264,6 +267,9 @@ func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error
 	}
 	s.at = time.Now()
 	if s.cpu, err = proc.CPU(pids); err != nil {
+		return s, err
+	}
+	if s.writes, err = proc.Writes(pids); err != nil {
 		return s, err
 	}
 	s.watched, err = proc.CPU(w.watch)

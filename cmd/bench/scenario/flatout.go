@@ -12,6 +12,7 @@ const (
 	perSecond  = "deliveries/s"
 	coresUsed  = "server CPU, cores"
 	costEach   = "CPU per delivery, µs"
+	writesEach = "writes per delivery"
 	costBroker = "broker's CPU per delivery, µs"
 	missedAny  = "missed"
 )
