@@ -52,6 +52,25 @@ func (r *Readers) Count() Counts {
 	return c
 }
 
+// Segments answers how many TCP segments with data all open streams have received: a system call for each. Where it grows by less
+// than the messages do, some came together, be it that the server wrote them so or that its kernel kept them back.
+func (r *Readers) Segments() (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var sum int64
+	for _, s := range r.streams {
+		if s.fd < 0 {
+			continue
+		}
+		info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return 0, err
+		}
+		sum += int64(info.Data_segs_in)
+	}
+	return sum, nil
+}
+
 // Time begins taking latencies; the earlier ones are forgotten.
 func (r *Readers) Time() {
 	r.mu.Lock()

@@ -107,6 +107,87 @@ func TestReadersReadWhatServersSend(t *testing.T) {
 	}
 }
 
+// TestFirstRequestComesOnTheSameConnection asks for what the server refuses, before the stream.
+func TestFirstRequestComesOnTheSameConnection(t *testing.T) {
+	requests := make(chan string, 3)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests <- r.Method + " " + r.URL.Path + " from " + r.RemoteAddr
+		if r.URL.Path == "/none" {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	readers, err := NewReaders(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readers.Close()
+	if err := readers.Connect(t.Context(), Target{Kind: SSE, Addr: server.Listener.Addr().String(), Path: "/sub", First: "/none"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	first, from, _ := strings.Cut(<-requests, " from ")
+	if first != "HEAD /none" {
+		t.Errorf("the first request is %s", first)
+	}
+	if second, want := <-requests, "GET /sub from "+from; second != want {
+		t.Errorf("the second request is %s, want %s", second, want)
+	}
+}
+
+// TestSegmentsTellHowMessagesCame gets messages from a server that sets TCP_NODELAY, one by one and then several by one write.
+func TestSegmentsTellHowMessagesCame(t *testing.T) {
+	const messages = 5 // fewer than segments that may lie unacknowledged at the beginning
+	body, _ := Body(64)
+	next := make(chan int)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.(http.Flusher).Flush()
+		for times := range next {
+			_, _ = io.WriteString(w, strings.Repeat("data: "+string(body)+"\n\n", times)) // the count tells
+			w.(http.Flusher).Flush()
+		}
+	}))
+	defer server.Close()
+	defer close(next)
+	readers, err := NewReaders(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readers.Close()
+	if err := readers.Connect(t.Context(), Target{Kind: SSE, Addr: server.Listener.Addr().String(), Path: "/"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	before, err := readers.Segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range messages {
+		next <- 1
+	}
+	next <- messages
+	awaitMessages(t, readers, 2*messages)
+	after, err := readers.Segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after - before; got != messages+1 {
+		t.Errorf("%d segments, want %d", got, messages+1)
+	}
+}
+
+// awaitMessages waits until the slowest reader has so many messages.
+func awaitMessages(t *testing.T, readers *Readers, n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for readers.Count().Least < n {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("got %+v, want %d messages", readers.Count(), n)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func TestRefusalSaysWhatTheServerSaid(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()

@@ -25,7 +25,7 @@ var errNothing = errors.New("nothing is connected")
 // reader is the state of the role.
 type reader struct{ readers *Readers }
 
-// Handlers answers the operations of the role: connect, count, time, latencies, stall, churn, capture.
+// Handlers answers the operations of the role: connect, count, segments, time, latencies, stall, churn, capture.
 func Handlers() map[string]role.Handler {
 	r := &reader{}
 	return map[string]role.Handler{
@@ -35,6 +35,12 @@ func Handlers() map[string]role.Handler {
 				return Counts{}, errNothing
 			}
 			return r.readers.Count(), nil
+		}),
+		"segments": role.Op(func(context.Context, None) (int64, error) {
+			if r.readers == nil {
+				return 0, errNothing
+			}
+			return r.readers.Segments()
 		}),
 		"time": role.Op(func(context.Context, None) (None, error) {
 			if r.readers == nil {

@@ -26,6 +26,9 @@ type Target struct {
 	Path  string `json:"path"`  // and query
 	Ready string `json:"ready"` // text by which the server says that messages come from now on; empty: the head of the answer
 	Topic string `json:"topic"` // STOMP destination or MQTT topic
+	// First is the path of a request that is made before on the same connection; empty: none. Nginx sets TCP_NODELAY on a connection
+	// only when it keeps it after a first answer.
+	First string `json:"first"`
 }
 
 const (
@@ -115,6 +118,11 @@ type hello struct {
 }
 
 func (h *hello) open(t Target) error {
+	if t.First != "" {
+		if err := h.first(t); err != nil {
+			return err
+		}
+	}
 	if err := h.send(requestHead(t)); err != nil {
 		return err
 	}
@@ -138,6 +146,15 @@ func (h *hello) open(t Target) error {
 	if t.Ready != "" {
 		_, err = h.until(t.Ready)
 	}
+	return err
+}
+
+// first makes the request that comes before. Its answer may have any status, and has no body since the method is HEAD.
+func (h *hello) first(t Target) error {
+	if err := h.send("HEAD " + t.First + " HTTP/1.1\r\nHost: " + t.Addr + "\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err := h.until("\r\n\r\n")
 	return err
 }
 
