@@ -35,6 +35,7 @@ type outcome struct {
 	cost      time.Duration // CPU of the server per delivery
 	watched   float64       // CPU of the further processes, in cores
 	writes    float64       // system calls of the server that write, per delivery
+	segments  float64       // TCP segments with data that readers received, per delivery; 0 where they are not counted
 	latencies load.Latencies
 	missed    int64 // messages that the slowest reader did not get
 }
@@ -78,6 +79,7 @@ func ahead(w work) int {
 type source struct {
 	*role.Process
 	progress string
+	segments bool // whether it also counts TCP segments
 }
 
 // counts asks for the counts so far.
@@ -86,6 +88,17 @@ func (s *source) counts(ctx context.Context) (load.Counts, error) {
 	defer cancel()
 	var c load.Counts
 	return c, s.Call(ctx, "count", load.None{}, &c)
+}
+
+// received asks for the TCP segments so far; 0 where they are not counted.
+func (s *source) received(ctx context.Context) (segments int64, err error) {
+	if !s.segments {
+		return 0, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err = s.Call(ctx, "segments", load.None{}, &segments)
+	return segments, err
 }
 
 // apart reports whether readers and server have cores of their own. Paced, each write may have to wake the readers' process, and
@@ -114,7 +127,9 @@ func (e *Env) connect(ctx context.Context, s target.Server, w work) (*source, er
 	if err != nil {
 		return nil, err
 	}
-	src := &source{Process: p, progress: e.progressFile()}
+	// Counting segments takes a system call for each stream, in which readers do not read: flat out it would hold up the publisher, and
+	// latencies would have it in them.
+	src := &source{Process: p, progress: e.progressFile(), segments: w.rate > 0 && !w.latency}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err = p.Call(ctx, "connect", load.ConnectArgs{Target: s.Stream(w.kind), Count: w.readers, Progress: src.progress}, nil)
@@ -246,7 +261,9 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 	if last.counts.Lost > 0 {
 		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
 	}
-	out.writes = float64(last.writes-first.writes) / float64(last.counts.Messages-first.counts.Messages)
+	messages := float64(last.counts.Messages - first.counts.Messages)
+	out.writes = float64(last.writes-first.writes) / messages
+	out.segments = float64(last.segments-first.segments) / messages
 	out.cost = time.Duration(out.cores / out.perSecond * float64(time.Second))
 	return out, nil
 }
@@ -257,6 +274,7 @@ type snapshot struct {
 	counts       load.Counts
 	cpu, watched time.Duration
 	writes       int64
+	segments     int64
 }
 
 func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error) {
@@ -272,7 +290,10 @@ func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error
 	if s.writes, err = proc.Writes(pids); err != nil {
 		return s, err
 	}
-	s.watched, err = proc.CPU(w.watch)
+	if s.watched, err = proc.CPU(w.watch); err != nil {
+		return s, err
+	}
+	s.segments, err = src.received(ctx)
 	return s, err
 }
 

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
 	"github.com/warren-gateway/warren/cmd/bench/proc"
@@ -11,11 +12,12 @@ import (
 
 // The names of servers in tables.
 const (
-	gatewayName = "warren"
-	restName    = "warren, REST"
-	nchanName   = "Nchan"
-	loopName    = "bare loop"
-	bareName    = "bare consumer"
+	gatewayName      = "warren"
+	restName         = "warren, REST"
+	nchanName        = "Nchan"
+	nchanNodelayName = "Nchan, no delay"
+	loopName         = "bare loop"
+	bareName         = "bare consumer"
 )
 
 // entrant is a server that scenarios of fan-out measure.
@@ -46,6 +48,18 @@ func (e *Env) gatewayOn(rabbit *target.Rabbit) entrant {
 func (e *Env) nchan() entrant {
 	return entrant{nchanName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
 		return target.StartNchan(ctx, proc.Cores(ctx, e.Cores), e.Files)
+	}}
+}
+
+// nchanNodelay is Nchan with TCP_NODELAY on the streams, as all the others have it.
+func (e *Env) nchanNodelay() entrant {
+	return entrant{nchanNodelayName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		n, err := target.StartNchan(ctx, proc.Cores(ctx, e.Cores), e.Files)
+		if err != nil {
+			return nil, err
+		}
+		n.NoDelay = true
+		return n, nil
 	}}
 }
 
@@ -82,13 +96,14 @@ func (e *Env) on(ctx context.Context, who entrant, f func(target.Server) error) 
 	return err
 }
 
-// field is all that scenarios of fan-out compare: the gateway as it is used and with memory://, its peers, and the bare loop.
-func (e *Env) field(ctx context.Context) ([]entrant, error) {
+// field is all that scenarios of fan-out compare: the gateway as it is used and with memory://, its peers, of which Nchan may be there
+// in several ways, and the bare loop.
+func (e *Env) field(ctx context.Context, nchans ...entrant) ([]entrant, error) {
 	rabbit, err := e.broker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return []entrant{e.gatewayOn(rabbit), e.gateway(), e.nchan(), e.r3labs(), e.loop()}, nil
+	return slices.Concat([]entrant{e.gatewayOn(rabbit), e.gateway()}, nchans, []entrant{e.r3labs(), e.loop()}), nil
 }
 
 // fanOut drives each of the entrants by each of its protocols, each time on a fresh server.

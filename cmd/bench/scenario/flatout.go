@@ -13,6 +13,7 @@ const (
 	coresUsed  = "server CPU, cores"
 	costEach   = "CPU per delivery, µs"
 	writesEach = "writes per delivery"
+	segsEach   = "segments per delivery"
 	costBroker = "broker's CPU per delivery, µs"
 	missedAny  = "missed"
 )
@@ -36,7 +37,7 @@ func flatOut() Scenario {
 }
 
 func runFlatOut(ctx context.Context, e *Env, rec *report.Recorder) error {
-	field, err := e.field(ctx)
+	field, err := e.field(ctx, e.nchan())
 	if err != nil {
 		return err
 	}
@@ -64,10 +65,10 @@ func runFlatOut(ctx context.Context, e *Env, rec *report.Recorder) error {
 	return nil
 }
 
-// ratios adds to each row how it compares to the bare loop and to Nchan with the same protocol.
+// ratios adds to each row how it compares to the bare loop and to each Nchan with the same protocol.
 func ratios(rec *report.Recorder, group string, got map[string]float64, metric string) {
-	for _, reference := range []string{loopName, nchanName} {
-		for _, name := range []string{gatewayName, restName, nchanName, "r3labs/sse", loopName} {
+	for _, reference := range []string{loopName, nchanName, nchanNodelayName} {
+		for _, name := range []string{gatewayName, restName, nchanName, nchanNodelayName, "r3labs/sse", loopName} {
 			for _, kind := range []string{load.SSE, load.WS} {
 				value, to := got[slot(name, kind)], got[slot(reference, kind)]
 				if value > 0 && to > 0 {

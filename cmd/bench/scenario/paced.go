@@ -2,13 +2,18 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
 	"github.com/warren-gateway/warren/cmd/bench/report"
 )
 
-// pacedRate is the rate of scenarios whose messages are flushed one by one, per second.
-const pacedRate = 200
+const (
+	// pacedRate is the rate of scenarios whose messages are flushed one by one, per second.
+	pacedRate = 200
+	// keepUpRate is one at which every server keeps up with all readers.
+	keepUpRate = 50
+)
 
 func paced() Scenario {
 	return Scenario{
@@ -17,6 +22,10 @@ func paced() Scenario {
 			Notes: "Each message is to be written to each reader at once. Who publishes how is as in (a). " +
 				"A server that keeps up makes one write per delivery; one that is behind, its core being full, has several messages for a reader by then and may write them together, which " +
 				"makes its deliveries cheaper: the column of writes tells (write and writev, as the kernel counts them for the server's processes). " +
+				"The column of segments, TCP segments with data that readers received, also tells what the server's kernel put together. That is so with `Nchan`: nginx sets TCP_NODELAY only on a " +
+				"connection that it keeps after a first answer, and Nchan does not for its streams, so a message waits while the one before is not acknowledged (Nagle's algorithm). " +
+				"With `Nchan, no delay` each reader makes a request that nginx answers with 404 before it subscribes on the same connection, and TCP_NODELAY is set as with all others: the goals compare with that. " +
+				"At 50 messages per second every server keeps up, so that each message is a write of its own with all of them. " +
 				"Readers have the last core to themselves and the server (its workers, and Go's GOMAXPROCS, are as many) the others: whether a write must wake readers on another core, " +
 				"which costs more than all the rest of it, else is the scheduler's whim, and a network's server wakes nobody.",
 		},
@@ -25,30 +34,42 @@ func paced() Scenario {
 }
 
 func runPaced(ctx context.Context, e *Env, rec *report.Recorder) error {
-	field, err := e.field(ctx)
+	field, err := e.field(ctx, e.nchan(), e.nchanNodelay())
 	if err != nil {
 		return err
 	}
 	for _, size := range e.sizes() {
-		got := map[string]float64{}
-		w := work{readers: pick(e, 1000, 100), size: size, rate: pacedRate}
-		err := e.fanOut(ctx, field, w, func(name, kind string, out outcome) {
-			row := slot(name, kind)
-			got[row] = out.micros()
-			rec.Add(sizeName(size), row, costEach, out.micros())
-			rec.Add(sizeName(size), row, coresUsed, out.cores)
-			rec.Add(sizeName(size), row, perSecond, out.perSecond)
-			rec.Add(sizeName(size), row, writesEach, out.writes)
-		})
+		got, err := e.pacedGroup(ctx, rec, field, sizeName(size), work{size: size, rate: pacedRate})
 		if err != nil {
 			return err
 		}
-		ratios(rec, sizeName(size), got, "CPU")
 		for _, kind := range []string{load.SSE, load.WS} {
-			if nchan := got[slot(nchanName, kind)]; nchan > 0 {
-				rec.AtMost(kindName(kind)+", CPU per delivery ÷ Nchan, "+sizeName(size), got[slot(gatewayName, kind)]/nchan, 1)
+			if nchan := got[slot(nchanNodelayName, kind)]; nchan > 0 {
+				rec.AtMost(kindName(kind)+", CPU per delivery ÷ "+nchanNodelayName+", "+sizeName(size), got[slot(gatewayName, kind)]/nchan, 1)
 			}
 		}
 	}
-	return nil
+	group := fmt.Sprintf("%s, %d/s", sizeName(ownedSize), keepUpRate)
+	_, err = e.pacedGroup(ctx, rec, field, group, work{size: ownedSize, rate: keepUpRate})
+	return err
+}
+
+// pacedGroup measures all entrants at one size and rate, and answers the CPU per delivery in microseconds, by row.
+func (e *Env) pacedGroup(ctx context.Context, rec *report.Recorder, field []entrant, group string, w work) (map[string]float64, error) {
+	got := map[string]float64{}
+	w.readers = pick(e, 1000, 100)
+	err := e.fanOut(ctx, field, w, func(name, kind string, out outcome) {
+		row := slot(name, kind)
+		got[row] = out.micros()
+		rec.Add(group, row, costEach, out.micros())
+		rec.Add(group, row, coresUsed, out.cores)
+		rec.Add(group, row, perSecond, out.perSecond)
+		rec.Add(group, row, writesEach, out.writes)
+		rec.Add(group, row, segsEach, out.segments)
+	})
+	if err != nil {
+		return nil, err
+	}
+	ratios(rec, group, got, "CPU")
+	return got, nil
 }

@@ -60,9 +60,15 @@ http {
 }
 `
 
+// noSuchPath is a path that nginx answers with 404.
+const noSuchPath = "/none"
+
 // Nchan is nginx with the Nchan module.
 type Nchan struct {
 	*daemon
+	// NoDelay has readers make another request before they subscribe, whereupon nginx sets TCP_NODELAY. Nchan never does for its
+	// streams, so that a message goes out with others while the one before is not acknowledged (Nagle's algorithm).
+	NoDelay    bool
 	dir        string
 	port       int
 	pids       []int
@@ -127,15 +133,24 @@ func (n *Nchan) start(ctx context.Context, nginx string, workers, files int) err
 
 func (n *Nchan) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
 
-// Name answers "Nchan".
-func (*Nchan) Name() string { return "Nchan" }
+// Name answers "Nchan", and whether without delay.
+func (n *Nchan) Name() string {
+	if n.NoDelay {
+		return "Nchan, no delay"
+	}
+	return "Nchan"
+}
 
 // PIDs answers nginx's master and workers.
 func (n *Nchan) PIDs() []int { return n.pids }
 
 // Stream reads the channel.
 func (n *Nchan) Stream(kind string) load.Target {
-	return load.Target{Kind: kind, Addr: n.addr(), Path: "/sub"}
+	t := load.Target{Kind: kind, Addr: n.addr(), Path: "/sub"}
+	if n.NoDelay {
+		t.First = noSuchPath
+	}
+	return t
 }
 
 // Publish posts to the channel.
