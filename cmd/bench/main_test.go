@@ -38,10 +38,8 @@ func TestPacedScenarioMeasuresTheGatewayBesideOthers(t *testing.T) {
 			t.Errorf("no row %q in\n%s", row, out.String())
 		}
 	}
-	for _, part := range []string{"| segments per delivery |", "| 256 B | warren SSE |", "| 256 B, 50/s | warren SSE |"} {
-		if !strings.Contains(out.String(), part) {
-			t.Errorf("no %q in\n%s", part, out.String())
-		}
+	if part := "| segments per delivery |"; !strings.Contains(out.String(), part) {
+		t.Errorf("no %q in\n%s", part, out.String())
 	}
 	for _, name := range []string{page, strings.TrimSuffix(page, ".md") + ".svg"} {
 		if _, err := os.Stat(name); err != nil {
