@@ -35,14 +35,16 @@ type batch struct {
 	tried  int
 	tryErr error
 
-	// quiet is how many more writes may go past Go's scheduler before the worker
-	// sleeps again. A worker that finds no end of work must not: the monitor,
-	// which takes the processor from who has it for too long, would sleep on.
+	// quiet is how many more writes may go past Go's scheduler before one must
+	// not, unless the worker sleeps before. A worker that finds no end of work
+	// has to let the scheduler know: its monitor, which takes the processor from
+	// who has it for too long, would sleep on.
 	quiet int
 }
 
-// quietWrites is about a millisecond's work where messages are small.
-const quietWrites = 256
+// quietWrites is some milliseconds' work where messages are small: about what
+// the monitor, once awake, lets a goroutine have the processor for (10 ms).
+const quietWrites = 1024
 
 func newBatch() *batch {
 	b := &batch{

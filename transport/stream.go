@@ -175,10 +175,13 @@ func (st *stream) round(b *batch, flags uint32) (wrote bool, end ending) {
 	}
 	ready := len(b.frames)
 	st.addOwn(b, flags)
-	if len(b.frames) == 0 && !st.hasControl() {
+	// What makes a control frame due sets one of the flags, and most turns need
+	// not look for any: on a cold cache, that is a good part of what they do.
+	control := flags&(flagReply|flagBeat) != 0 && st.hasControl()
+	if len(b.frames) == 0 && !control {
 		return false, ending{}
 	}
-	if whole, err := st.write(b); err != nil {
+	if whole, err := st.write(b, control); err != nil {
 		return true, ending{reason: st.writeFailure(err), whole: whole}
 	}
 	if st.wrote(b.frames, ready) {
@@ -236,8 +239,9 @@ func (st *stream) hasControl() bool { return st.ws != nil && st.ws.hasControl() 
 // a stalled client does not hold much of what its log has evicted.
 const firstAsk = 16
 
-// write writes b.frames, as many per system call as fit.
-func (st *stream) write(b *batch) (whole bool, err error) {
+// write writes b.frames, behind the control frames that are due if control
+// says that there are any, as many per system call as fit.
+func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	var head [maxHeader]byte
 	total, writes := 0, uint64(0)
 	b.reset()
@@ -245,7 +249,7 @@ func (st *stream) write(b *batch) (whole bool, err error) {
 		b.buf = append(b.buf, st.head...)
 		st.head = nil
 	}
-	if st.ws != nil {
+	if control {
 		b.buf = st.ws.takeControl(b.buf)
 	}
 	b.size = len(b.buf)

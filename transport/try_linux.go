@@ -30,19 +30,24 @@ func tryWrite(raw syscall.RawConn, b *batch) (written int, err error) {
 // tryOnce never asks to be called again when the descriptor is ready.
 func (b *batch) tryOnce(fd uintptr) bool {
 	for {
-		switch {
-		case len(b.rest) == 1 && b.quiet > 0 && len(b.rest[0]) <= coalesceBytes:
-			b.quiet--
-			b.tried, b.tryErr = writeQuietly(fd, b.rest[0])
-		case len(b.rest) == 1:
-			b.tried, b.tryErr = unix.Write(int(fd), b.rest[0])
-		default:
-			b.tried, b.tryErr = unix.Writev(int(fd), b.rest)
-		}
+		b.tried, b.tryErr = b.writeOnce(fd)
 		if b.tryErr != unix.EINTR { //nolint:errorlint // a system call's own
 			return true
 		}
 	}
+}
+
+func (b *batch) writeOnce(fd uintptr) (int, error) {
+	one := len(b.rest) == 1
+	if one && b.quiet > 0 && len(b.rest[0]) <= coalesceBytes {
+		b.quiet--
+		return writeQuietly(fd, b.rest[0])
+	}
+	b.quiet = quietWrites // the scheduler hears of this one
+	if one {
+		return unix.Write(int(fd), b.rest[0]) //nolint:wrapcheck // a system call's own
+	}
+	return unix.Writev(int(fd), b.rest) //nolint:wrapcheck // a system call's own
 }
 
 // writeQuietly is write(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
