@@ -36,15 +36,19 @@ type batch struct {
 	tryErr error
 
 	// quiet is how many more writes may go past Go's scheduler before one must
-	// not, unless the worker sleeps before. A worker that finds no end of work
-	// has to let the scheduler know: its monitor, which takes the processor from
-	// who has it for too long, would sleep on.
+	// not. A worker that finds no end of work has to let the scheduler know: its
+	// monitor, which takes the processor from who has it for too long, would
+	// sleep on.
 	quiet int
 }
 
-// quietWrites is some milliseconds' work where messages are small: about what
-// the monitor, once awake, lets a goroutine have the processor for (10 ms).
-const quietWrites = 1024
+// quietWrites is some milliseconds' work: about what the monitor, once awake,
+// lets a goroutine have the processor for (10 ms). A write counts once more for
+// each quietBytes.
+const (
+	quietWrites = 1024
+	quietBytes  = 4 << 10
+)
 
 func newBatch() *batch {
 	b := &batch{

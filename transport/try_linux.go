@@ -40,7 +40,7 @@ func (b *batch) tryOnce(fd uintptr) bool {
 func (b *batch) writeOnce(fd uintptr) (int, error) {
 	one := len(b.rest) == 1
 	if one && b.quiet > 0 && len(b.rest[0]) <= coalesceBytes {
-		b.quiet--
+		b.quiet = max(0, b.quiet-1-len(b.rest[0])/quietBytes)
 		return writeQuietly(fd, b.rest[0])
 	}
 	b.quiet = quietWrites // the scheduler hears of this one

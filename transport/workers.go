@@ -86,26 +86,22 @@ func (w *workers) summon() {
 func (w *workers) run() {
 	b := newBatch()
 	for {
-		st, waited := w.take()
+		st := w.take()
 		if st == nil {
 			return
-		}
-		if waited {
-			b.quiet = quietWrites
 		}
 		st.turn(b)
 		b.forget()
 	}
 }
 
-// take waits for the next stream. It returns nil when the worker shall end, and
-// says whether there was none for a while.
-func (w *workers) take() (st *stream, waited bool) {
+// take waits for the next stream. It returns nil when the worker shall end.
+func (w *workers) take() *stream {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.closed && w.active <= w.limit {
 		if st := w.next(); st != nil {
-			return st, waited
+			return st
 		}
 		w.running.Add(-1)
 		if w.pushed.Load() != nil {
@@ -114,12 +110,11 @@ func (w *workers) take() (st *stream, waited bool) {
 		}
 		w.idle++
 		w.work.Wait()
-		waited = true
 	}
 	w.active--
 	w.running.Add(-1)
 	w.summon() // nobody else may be at work
-	return nil, waited
+	return nil
 }
 
 // next takes the oldest stream of the queue; nil if it is empty. w.mu is held.
