@@ -172,7 +172,10 @@ test("copies as commands that work", async (t) => {
   for (const kind of ["EventSource", "JavaScript"]) {
     const code = (await snippet(kind)).replace(/^import (.*) from (.*);$/m, "const $1 = await import($2);");
     const said = [];
-    page.on("console", async (message) => said.push(JSON.stringify(await Promise.all(message.args().map((arg) => arg.jsonValue())))));
+    page.on("console", async (message) => {
+      const values = await Promise.allSettled(message.args().map((arg) => arg.jsonValue())); // the page may be closed by then
+      said.push(JSON.stringify(values.map(({ value }) => value)));
+    });
     await page.evaluate(`void (async () => { ${code} })()`);
     let n = 0;
     await until(async () => { // nothing says when it listens
