@@ -20,45 +20,57 @@ func TestWorkersTellTheSchedulerNowAndThen(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			conn := sink(t)
-			raw, err := conn.SyscallConn()
-			if err != nil {
-				t.Fatal(err)
+			const writes = 2*quietWrites + 2
+			quietly := quietRuns(t, sink(t), make([]byte, c.size), writes)
+			for _, n := range quietly {
+				if n != c.quietly {
+					t.Fatalf("%d writes in a row were quiet, want %d", n, c.quietly)
+				}
 			}
-			b, message := newBatch(), make([]byte, c.size)
-			quietly, told := 0, 0
-			for range 2*quietWrites + 2 {
-				before := b.quiet
-				b.rest = net.Buffers{message} // what the socket did not take is not of interest
-				if _, err := tryWrite(raw, b); err != nil {
-					t.Fatal(err)
-				}
-				if b.quiet < before {
-					quietly++
-					continue
-				}
-				if told > 0 && quietly != c.quietly { // a new worker's first write tells
-					t.Fatalf("%d writes in a row were quiet, want %d", quietly, c.quietly)
-				}
-				quietly = 0
-				told++
-			}
-			if want := (2*quietWrites + 2 + c.quietly) / (c.quietly + 1); told != want {
-				t.Errorf("%d writes told the scheduler, want %d", told, want)
+			if want := (writes - 1) / (c.quietly + 1); len(quietly) != want {
+				t.Errorf("%d times a write told the scheduler again, want %d", len(quietly), want)
 			}
 		})
 	}
 }
 
+// quietRuns writes message so many times, and returns how many writes were quiet between each two that were not. A new
+// worker's first write is not.
+func quietRuns(t *testing.T, conn *net.TCPConn, message []byte, writes int) []int {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []int
+	b, quietly := newBatch(), -1
+	for range writes {
+		before := b.quiet
+		b.rest = net.Buffers{message} // what the socket did not take is not of interest
+		if _, err := tryWrite(raw, b); err != nil {
+			t.Fatal(err)
+		}
+		if b.quiet < before {
+			quietly++
+			continue
+		}
+		if quietly >= 0 {
+			runs = append(runs, quietly)
+		}
+		quietly = 0
+	}
+	return runs
+}
+
 // sink returns a TCP connection to a peer that reads all.
 func sink(t *testing.T) *net.TCPConn {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	conn, err := net.Dial("tcp", listener.Addr().String())
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
