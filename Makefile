@@ -99,7 +99,7 @@ conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, agains
 
 js: build $(NPM) $(RABBITNODE) ## tests of the JavaScript client in Node
 	@echo "== js"
-	$(if $(JS_TESTS),$(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=300000 $(ARGS) $(JS_TESTS),@echo "no file web/**/*.test.js")
+	$(if $(JS_TESTS),$(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=300000 --test-concurrency=3 $(ARGS) $(JS_TESTS),@echo "no file web/**/*.test.js")
 
 browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
 	@echo "== browser"

@@ -100,6 +100,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return err
 		}
 	}
+	if o.profiles != "" {
+		if err = os.MkdirAll(o.profiles, 0o755); err != nil { //nolint:gosec // a profile has no secrets
+			return err
+		}
+	}
 	return measure(ctx, o, dir, out, progress)
 }
 

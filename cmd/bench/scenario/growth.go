@@ -51,6 +51,7 @@ func runGrowth(ctx context.Context, e *Env, rec *report.Recorder) error {
 				row, group := growthRow(name, kind, rated), count(n, "reader")
 				rec.Add(group, row, perSecond, out.perSecond)
 				rec.Add(group, row, costEach, out.micros())
+				rec.Add(group, row, writesEach, out.writes)
 				if costs[row] == nil {
 					costs[row] = map[int]float64{}
 				}
