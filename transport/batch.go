@@ -44,10 +44,11 @@ type batch struct {
 
 // quietWrites is some milliseconds' work: about what the monitor, once awake,
 // lets a goroutine have the processor for (10 ms). A write counts once more for
-// each quietBytes.
+// each quietBytes. Where streams have pauses, each write that is not quiet has
+// the monitor look for a millisecond more, which costs dozens of writes.
 const (
 	quietWrites = 1024
-	quietBytes  = 4 << 10
+	quietBytes  = 16 << 10
 )
 
 func newBatch() *batch {

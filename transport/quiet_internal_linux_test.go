@@ -15,7 +15,7 @@ func TestWorkersTellTheSchedulerNowAndThen(t *testing.T) {
 		quietly int // so many in a row
 	}{
 		{"small writes", 100, quietWrites},
-		{"a write counts by its bytes", 3 * quietBytes, quietWrites / 4},
+		{"a write counts by its bytes", quietBytes, quietWrites / 2},
 		{"a large write is never quiet", coalesceBytes + 1, 0},
 	}
 	for _, c := range cases {

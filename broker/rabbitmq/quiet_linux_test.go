@@ -1,8 +1,15 @@
 package rabbitmq
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
 	"net"
+	"os"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestReaderTellsTheSchedulerNowAndThen reads what always is there already, and counts the reads that go past Go's scheduler:
@@ -67,4 +74,91 @@ func connected(t *testing.T) (one, other net.Conn) {
 	}
 	t.Cleanup(func() { other.Close() })
 	return one, other
+}
+
+func TestWriterTellsTheSchedulerNowAndThen(t *testing.T) {
+	socket, peer := connected(t)
+	go func() { _, _ = io.Copy(io.Discard, peer) }()
+	w, ack := newQuietWriter(socket), make([]byte, 21)
+	quietly, told := 0, 0
+	for range 4 * quietWrites {
+		if w.left > 0 {
+			quietly++
+		} else {
+			quietly = 0
+			told++
+		}
+		if quietly > quietWrites {
+			t.Fatalf("%d writes in a row were quiet", quietly)
+		}
+		if _, err := w.Write(ack); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told != 4 {
+		t.Errorf("%d writes told the scheduler, want 4", told)
+	}
+}
+
+// TestWriterWaitsForASlowPeer has the socket take only a part of a write now and then.
+func TestWriterWaitsForASlowPeer(t *testing.T) {
+	const size, writes = 1000, 5000
+	socket, peer := connected(t)
+	if err := socket.(*net.TCPConn).SetWriteBuffer(16 << 10); err != nil {
+		t.Fatal(err)
+	}
+	var want, got bytes.Buffer
+	for i := range size * writes / 4 {
+		want.Write(binary.BigEndian.AppendUint32(nil, uint32(i)))
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{&got}, io.LimitReader(peer, size*writes), make([]byte, 100))
+		read <- err
+	}()
+	w, short := newQuietWriter(socket), 0
+	for p := want.Bytes(); len(p) > 0; p = p[size:] {
+		w.left = 1
+		if n, err := w.Write(p[:size]); n != size || err != nil {
+			t.Fatalf("a write of %d took %d: %v", size, n, err)
+		}
+		if w.n < size {
+			short++
+		}
+	}
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Error("other bytes arrive than were written")
+	}
+	if short == 0 {
+		t.Error("the socket was never full")
+	}
+}
+
+func TestWriterKeepsItsDeadlineAndSaysWhenThePeerIsGone(t *testing.T) {
+	socket, peer := connected(t)
+	w, ack := newQuietWriter(socket), make([]byte, 21)
+	w.left = quietWrites
+	if err := socket.SetWriteDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Write(ack); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a write after the deadline answers %d, %v", n, err)
+	}
+	if err := socket.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	peer.Close()
+	for range quietWrites { // the first finds nobody, and the kernel tells with one of the next
+		w.left = quietWrites
+		if _, err := w.Write(ack); err != nil {
+			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("a write to nobody answers %v", err)
+			}
+			return
+		}
+	}
+	t.Error("writes to nobody succeed")
 }

@@ -12,8 +12,8 @@ import (
 // long, would sleep on. A read counts once more for each quietBytes that it finds, so that 512 KiB, some milliseconds' work
 // where messages are small, are the most.
 const (
-	quietReads = 64
-	quietBytes = 8 << 10
+	quietReads = 256
+	quietBytes = 2 << 10
 )
 
 // quietReader reads a TCP socket by read(2) without a word to Go's scheduler, which else wakes its monitor in case that the

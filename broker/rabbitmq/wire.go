@@ -35,6 +35,7 @@ type wire struct {
 	readMoved time.Time // only the reader uses it
 
 	mu         sync.Mutex // guards the rest and serialises writes
+	writer     io.Writer  // to the socket
 	guard      guard
 	writeMoved time.Time
 	corks      int
@@ -47,7 +48,7 @@ var _ io.ReadWriteCloser = (*wire)(nil)
 // newWire wraps a socket on which the handshake is still to come. poisoned is called for each message whose headers were
 // taken off because the library could not have read them.
 func newWire(socket net.Conn, writeTimeout time.Duration, poisoned func()) *wire {
-	w := &wire{socket: socket, reader: newQuietReader(socket), writeTimeout: writeTimeout}
+	w := &wire{socket: socket, reader: newQuietReader(socket), writer: newQuietWriter(socket), writeTimeout: writeTimeout}
 	w.frames = newFrameReader(readerFunc(w.readSocket), poisoned)
 	return w
 }
@@ -109,7 +110,7 @@ func (w *wire) write(p []byte) error {
 		w.writeMoved = now
 		_ = w.socket.SetWriteDeadline(now.Add(w.writeTimeout))
 	}
-	_, err := w.socket.Write(p)
+	_, err := w.writer.Write(p)
 	return err
 }
 
