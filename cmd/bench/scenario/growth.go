@@ -52,6 +52,7 @@ func runGrowth(ctx context.Context, e *Env, rec *report.Recorder) error {
 				rec.Add(group, row, perSecond, out.perSecond)
 				rec.Add(group, row, costEach, out.micros())
 				rec.Add(group, row, writesEach, out.writes)
+				rec.Add(group, row, coresUsed, out.cores)
 				if costs[row] == nil {
 					costs[row] = map[int]float64{}
 				}

@@ -15,7 +15,8 @@ func stalled() Scenario {
 		Scenario: report.Scenario{
 			ID: "h", Title: "5 of 100 readers stall", Plot: perReader,
 			Notes: "The 5 keep their connections open and read nothing. Rate flat out, latency at 500 messages per second, of the 95 others; 256-byte messages. `missed` is what " +
-				"the slowest of the 95 lacks of all that was published. r3labs/sse and others that write to readers one after the other would stop here.",
+				"the slowest of the 95 lacks of all that was published. r3labs/sse and others that write to readers one after the other would stop here. " +
+				"The gateway is measured three times in each run, in turn with and without those that stall.",
 		},
 		Run: runStalled,
 	}
@@ -26,6 +27,9 @@ const (
 	stalls         = 5
 	stalledRate    = 500 // messages per second when latency is taken
 	keptRate       = 0.9 // of the rate that the others should keep
+	// stalledTurns is how often the gateway's rates are taken, in turn without and with stalled readers: of two rates flat out one
+	// after the other, the broker's day makes one a fifth more than the other.
+	stalledTurns = 3
 )
 
 func runStalled(ctx context.Context, e *Env, rec *report.Recorder) error {
@@ -35,19 +39,35 @@ func runStalled(ctx context.Context, e *Env, rec *report.Recorder) error {
 	}
 	for _, who := range []entrant{e.gatewayOn(rabbit), e.nchan()} {
 		for _, kind := range who.kinds {
-			all, err := e.stalledRow(ctx, rec, who, kind, 0)
-			if err != nil {
+			if err := e.stalledRows(ctx, rec, who, kind); err != nil {
 				return err
-			}
-			others, err := e.stalledRow(ctx, rec, who, kind, stalls)
-			if err != nil {
-				return err
-			}
-			if who.name == gatewayName {
-				rec.AtMost(kindName(kind)+", messages that one of the 95 missed", float64(others.missed), 0)
-				rec.AtLeast(kindName(kind)+", rate of the 95 ÷ rate when all read", others.messages/all.messages, keptRate)
 			}
 		}
+	}
+	return nil
+}
+
+// stalledRows measures a server without and with stalled readers, in turn.
+func (e *Env) stalledRows(ctx context.Context, rec *report.Recorder, who entrant, kind string) error {
+	turns := 1
+	if who.name == gatewayName {
+		turns = pick(e, stalledTurns, 1)
+	}
+	var all, others, missed float64
+	for range turns {
+		undisturbed, err := e.stalledRow(ctx, rec, who, kind, 0)
+		if err != nil {
+			return err
+		}
+		disturbed, err := e.stalledRow(ctx, rec, who, kind, stalls)
+		if err != nil {
+			return err
+		}
+		all, others, missed = all+undisturbed.messages, others+disturbed.messages, missed+float64(disturbed.missed)
+	}
+	if who.name == gatewayName {
+		rec.AtMost(kindName(kind)+", messages that one of the 95 missed", missed, 0)
+		rec.AtLeast(kindName(kind)+", rate of the 95 ÷ rate when all read", others/all, keptRate)
 	}
 	return nil
 }
