@@ -40,12 +40,14 @@ RABBITNODE   := $(TOOLS)/rabbitnode
 IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} |
 GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 10m
 
-# Of those the ones that load the machine or look at the clock run alone, the others two at a time.
-ALONE        := cmd\/(warren|faults|conformance)[ ]
+# Of those the ones that load the machine or look at the clock run alone, the others two at a time, and the longest of these
+# first, so that none is left alone at the end.
+ALONE        := cmd\/(warren|faults)[ ]
+LONGEST      := (broker\/rabbitmq|cmd\/conformance|conformance\/readers)[ ]
 
 # $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, under COMMAND.
 define test-packages
-packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) { print $$1 }')"; \
+packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) { print /^[^ ]*$(LONGEST)/ ? 0 : 1, $$1 }' | sort -s -n | cut -d' ' -f2)"; \
 if [ -n "$$packages" ]; then $(2) $(GOTEST) $(3) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
 endef
 USES_RABBIT := /$(subst /,\/,$(RABBITTEST))[ \/]/
