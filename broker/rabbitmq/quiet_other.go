@@ -8,3 +8,5 @@ import (
 )
 
 func newQuietReader(socket net.Conn) io.Reader { return socket }
+
+func newQuietWriter(socket net.Conn) io.Writer { return socket }
