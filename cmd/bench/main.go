@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		}
 	}
 	if o.profiles != "" {
-		if err = os.MkdirAll(o.profiles, 0o755); err != nil { //nolint:gosec // a profile has no secrets
+		if err = os.MkdirAll(o.profiles, 0o750); err != nil {
 			return err
 		}
 	}
