@@ -254,6 +254,7 @@ func TestAdminPageRunsWhatItsPolicyAllows(t *testing.T) {
 }
 
 func TestAdminPageListsAndEvictsInABrowser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := startGateway(t)
 	g.declare("orders")
 	reader := openSSE(t, g.url+"/v1/sse?exchange=orders", nil)

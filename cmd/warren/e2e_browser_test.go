@@ -22,6 +22,7 @@ import (
 // TestScriptsOfThePagesWorkInAConsole runs each block marked js as a reader would who
 // pastes it into the console of the gateway's page.
 func TestScriptsOfThePagesWorkInAConsole(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := startGateway(t, "--demo")
 	host := strings.TrimPrefix(g.url, "http://127.0.0.1")
 	browser := startChromium(t)
@@ -43,6 +44,7 @@ func TestScriptsOfThePagesWorkInAConsole(t *testing.T) {
 }
 
 func TestPageOfTheQuickStartShowsMessages(t *testing.T) {
+	t.Parallel() // it mostly waits
 	blocks := fencedBlocks(t, "docs/quickstart.md", "html")
 	if len(blocks) != 1 {
 		t.Fatalf("the quick start has %d pages", len(blocks))

@@ -32,6 +32,7 @@ const (
 // TestCommandsOfThePagesWork starts the gateway as the README says and runs every block marked sh or python, from the same
 // directory, as a reader would. A block marked console is for people: it needs root, somebody's server, or has no end.
 func TestCommandsOfThePagesWork(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := startMakeRun(t)
 	path := shimPath(t)
 	var group sync.WaitGroup // all at once, since most of the time they wait for messages
@@ -228,6 +229,7 @@ const readmeBroker = "rabbit.example.org:5672/"
 // TestConsoleBlocksThatServeWork makes the user, starts the gateway and listens with the commands of the README, at a RabbitMQ
 // that is started for the tests.
 func TestConsoleBlocksThatServeWork(t *testing.T) {
+	t.Parallel() // it mostly waits
 	admin := rabbittest.VHost(t)
 	at := strings.TrimPrefix(admin, "amqp://guest:guest@")
 	vhost := at[strings.LastIndexByte(at, '/')+1:]

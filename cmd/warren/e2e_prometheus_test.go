@@ -30,6 +30,7 @@ const prometheusPatience = 2 * time.Minute
 // Two gateways, because one on memory:// has no broker to tell of, and one on RabbitMQ no demo that stamps its messages. There is no query that
 // legitimately finds nothing on them.
 func TestPrometheusFindsDataForEveryPanelAndAlert(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	demo := warrentest.Start(t, "--demo")
 	broker := rabbittest.VHost(t)

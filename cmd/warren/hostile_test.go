@@ -82,6 +82,7 @@ func newHostileWorld(t *testing.T) *hostileWorld {
 }
 
 func TestHostileClientsGetTheirAnswersAndHurtNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newHostileWorld(t)
 	w.neighbours.settle(t)
 	w.neighbours.beginAnew()

@@ -223,6 +223,7 @@ func TestBindToAMissingExchangeHurtsNobody(t *testing.T) {
 }
 
 func TestStreamsStayOpenWhenTheBrokerGoesAndComesBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	node := rabbittest.Private(t)
 	pub := newRabbitPublisher(t, node.URL())
 	pub.declare("durable")
@@ -308,6 +309,7 @@ func metric(t *testing.T, g *warrentest.Gateway, name string) int {
 }
 
 func TestFiveHundredSubscriptionsComeAndGoWithoutATrace(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := rabbittest.VHost(t)
 	pub := newRabbitPublisher(t, url)
 	pub.declare("many")

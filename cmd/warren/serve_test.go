@@ -31,6 +31,7 @@ func TestListenPrintsReadyThenMessagesAndStopsAtItsCount(t *testing.T) {
 }
 
 func TestListenGoesOnWhereItWasCut(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := startGateway(t)
 	for _, transport := range []string{"ws", "sse"} {
 		t.Run(transport, func(t *testing.T) {
@@ -52,6 +53,7 @@ func TestListenGoesOnWhereItWasCut(t *testing.T) {
 }
 
 func TestListenReportsWhatARestartLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := startGateway(t)
 	g.declare("numbers")
 	proxy := startCutter(t, g.url)
