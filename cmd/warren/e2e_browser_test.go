@@ -21,7 +21,7 @@ import (
 
 // TestScriptsOfThePagesWorkInAConsole runs each block marked js as a reader would who
 // pastes it into the console of the gateway's page.
-func TestScriptsOfThePagesWorkInAConsole(t *testing.T) {
+func TestScriptsOfThePagesWorkInAConsole(t *testing.T) { //nolint:tparallel // the tabs share one connection to the browser
 	t.Parallel() // it mostly waits
 	g := startGateway(t, "--demo")
 	host := strings.TrimPrefix(g.url, "http://127.0.0.1")

@@ -81,7 +81,7 @@ func newHostileWorld(t *testing.T) *hostileWorld {
 	return w
 }
 
-func TestHostileClientsGetTheirAnswersAndHurtNobody(t *testing.T) {
+func TestHostileClientsGetTheirAnswersAndHurtNobody(t *testing.T) { //nolint:tparallel // each attack is judged alone
 	t.Parallel() // it mostly waits
 	w := newHostileWorld(t)
 	w.neighbours.settle(t)

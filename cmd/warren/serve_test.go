@@ -35,6 +35,7 @@ func TestListenGoesOnWhereItWasCut(t *testing.T) {
 	g := startGateway(t)
 	for _, transport := range []string{"ws", "sse"} {
 		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
 			exchange := "cut-" + transport
 			g.declare(exchange)
 			proxy := startCutter(t, g.url)
