@@ -110,8 +110,8 @@ func (st *stream) notify(flag uint32) {
 }
 
 // polled says that the client sent something or closed its side. A WebSocket's
-// reader finds out what it is, unless it is busy with a request, for which
-// nobody waits any more.
+// reader finds out what it is, unless it is busy with a request, or the stream
+// still being opened: nobody waits for these any more.
 func (st *stream) polled() {
 	switch {
 	case st.ws == nil:

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/transport"
 )
 
@@ -255,6 +259,46 @@ func TestFirstMessageThatBringsNoTokenIsRefused(t *testing.T) {
 			g.ended(1)
 			if name != "wrong token" && g.refused != 1 {
 				t.Error("nobody was told")
+			}
+		})
+	}
+}
+
+// TestWhoHangsUpDuringTheOpeningEndsIt has clients that ask for something and are
+// gone while Open waits for the broker: nobody is there yet to answer, and Open
+// need not go on.
+func TestWhoHangsUpDuringTheOpeningEndsIt(t *testing.T) {
+	for _, needAuth := range []bool{false, true} {
+		t.Run(fmt.Sprintf("auth=%t", needAuth), func(t *testing.T) {
+			var log brokertest.Buffer
+			opening := make(chan struct{})
+			g := newGateway(t, setup{
+				needAuth: needAuth,
+				logger:   slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+				open: func(ctx context.Context) error {
+					close(opening)
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case <-time.After(patience):
+						return errors.New("nobody said that the client is gone")
+					}
+				},
+			})
+			s := g.socket("/ws")
+			if needAuth {
+				s.ask(`{"type":"auth","token":"secret"}`)
+			}
+			<-opening
+			s.ask(`{"type":"ping"}`)
+			if err := s.conn.(*net.TCPConn).CloseWrite(); err != nil { //nolint:forcetypeassert // plain TCP
+				t.Fatal(err)
+			}
+			if end := g.ended(1); end.Reason != transport.ReasonClientGone {
+				t.Errorf("ended with %+v", end)
+			}
+			if text := log.String(); text != "" {
+				t.Errorf("the log has %s", text)
 			}
 		})
 	}

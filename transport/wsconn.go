@@ -62,6 +62,7 @@ type wsConn struct {
 	echo    []byte // the library's close frame
 	pongDue bool
 	pingDue bool
+	serving bool      // the stream is open: what the client sends is for a reader
 	closing bool      // requests are not answered any more
 	reading bool      // a reader's goroutine is there
 	ready   sync.Cond // reading was cleared
@@ -229,15 +230,18 @@ func (w *wsConn) message() (p []byte, fault Reason, err error) {
 func (w *wsConn) serveFrom(watched bool) {
 	// Below TLS the poller sees records, not messages.
 	w.polite = watched && !isTLS(w.conn)
+	w.mu.Lock()
+	w.serving = true
+	w.mu.Unlock()
 	w.startReading()
 }
 
-// startReading starts the reader unless there is one already, or the
-// conversation is over.
+// startReading starts the reader unless there is one already, the stream is not
+// open yet, or the conversation is over.
 func (w *wsConn) startReading() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.reading || w.closing {
+	if !w.serving || w.reading || w.closing {
 		return false
 	}
 	w.reading = true
