@@ -9,8 +9,9 @@ import (
 
 // How many reads, and how many writes, may go past Go's scheduler in a row before one must not. Who always finds something to
 // do has to let the scheduler know: its monitor, which takes the processor from who has it for too long, would sleep on. A read
-// counts once more for each quietBytes that it finds, so that 512 KiB, some milliseconds' work where messages are small, are the
-// most. Nearly all writes are acks, by the goroutine that reads; a larger one is not quiet.
+// counts once more for each quietBytes that it finds, so that 512 KiB and what the last one finds, some milliseconds' work where
+// messages are small, are the most; one that has to wait tells it, too. Nearly all writes are acks, under load by the goroutine
+// that reads; a larger one is not quiet.
 const (
 	quietReads  = 256
 	quietWrites = 256

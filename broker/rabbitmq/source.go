@@ -194,15 +194,15 @@ func (s *Source) Close(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.end()
-	for _, q := range queues {
-		q.shut()
-	}
-	s.pool.close()
 
 	done := make(chan struct{})
 	go func() {
+		defer close(done)
+		for _, q := range queues {
+			q.shut() // waits for an ack that is being written
+		}
+		s.pool.close()
 		s.tasks.Wait()
-		close(done)
 	}()
 	select {
 	case <-done:

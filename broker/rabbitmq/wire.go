@@ -14,7 +14,7 @@ const (
 	// readBuffer is how much is read at once. amqp091-go reads 4 KiB at a time, which at 300 bytes a message is a system
 	// call for each dozen of them.
 	readBuffer = 64 << 10
-	// deadlineStep is how far a deadline must have moved before it is moved on the socket.
+	// deadlineStep is how far a deadline must have moved before it is moved on the socket; a quarter of it, if that is less.
 	deadlineStep = time.Second
 )
 
@@ -60,12 +60,13 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // established ends the handshake: from now on the heartbeat counts.
 func (w *wire) established(heartbeat time.Duration) { w.silence.Store(int64(2 * heartbeat)) }
 
-// expire lets everything fail from then on.
+// expire lets everything fail from then on, a write under way too: that has mu for as long as it takes.
 func (w *wire) expire(at time.Time) {
-	w.mu.Lock()
-	w.expires = at
-	w.mu.Unlock()
 	_ = w.socket.SetDeadline(at)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expires = at
+	_ = w.socket.SetDeadline(at) // whoever had mu may have moved it
 }
 
 // Read implements io.Reader: whole frames that the library can read.
@@ -73,7 +74,7 @@ func (w *wire) Read(p []byte) (int, error) { return w.frames.Read(p) }
 
 func (w *wire) readSocket(p []byte) (int, error) {
 	if silence := time.Duration(w.silence.Load()); silence > 0 {
-		if now := time.Now(); now.Sub(w.readMoved) > deadlineStep {
+		if now := time.Now(); now.Sub(w.readMoved) > min(deadlineStep, silence/4) {
 			w.readMoved = now
 			w.mu.Lock()
 			if w.expires.IsZero() {
@@ -106,7 +107,7 @@ func (w *wire) pass(p []byte) error {
 
 // write writes with a deadline. The caller holds mu.
 func (w *wire) write(p []byte) error {
-	if now := time.Now(); w.expires.IsZero() && now.Sub(w.writeMoved) > deadlineStep {
+	if now := time.Now(); w.expires.IsZero() && now.Sub(w.writeMoved) > min(deadlineStep, w.writeTimeout/4) {
 		w.writeMoved = now
 		_ = w.socket.SetWriteDeadline(now.Add(w.writeTimeout))
 	}
