@@ -44,8 +44,10 @@ type batch struct {
 
 // quietWrites is some milliseconds' work: about what the monitor, once awake,
 // lets a goroutine have the processor for (10 ms). A write counts once more for
-// each quietBytes. Where streams have pauses, each write that is not quiet has
-// the monitor look for a millisecond more, which costs dozens of writes.
+// each quietBytes, and one of several pieces, as a frame of bigFrame and more
+// on a WebSocket, is never quiet. Where streams have pauses, each write that is
+// not quiet has the monitor look for a millisecond more, which costs dozens of
+// writes.
 const (
 	quietWrites = 1024
 	quietBytes  = 16 << 10

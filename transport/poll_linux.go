@@ -152,8 +152,11 @@ func (p *poller) run() {
 		var n int
 		var waitErr error
 		err := raw.Read(func(fd uintptr) bool {
-			n, waitErr = unix.EpollWait(int(fd), events, 0)
-			return waitErr != nil && !errors.Is(waitErr, unix.EINTR) || n > 0
+			for {
+				if n, waitErr = unix.EpollWait(int(fd), events, 0); !errors.Is(waitErr, unix.EINTR) {
+					return waitErr != nil || n > 0
+				}
+			}
 		})
 		if err != nil { // closed
 			return

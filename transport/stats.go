@@ -30,7 +30,8 @@ type TransportStats struct { //nolint:revive // Stats is that of a Server
 	Frames, Messages uint64
 	// Bytes counts what was written to sockets, framing included.
 	Bytes uint64
-	// Writes counts system calls (on HTTP/2: flushes).
+	// Writes counts what was handed to a socket at once: one system call each,
+	// more where a client takes it in parts (on HTTP/2: flushes).
 	Writes uint64
 	// FromReceipt is how long messages took from when the gateway received them
 	// until they were with the socket, FromPublish from when their publisher says

@@ -243,7 +243,6 @@ const firstAsk = 16
 // says that there are any, as many per system call as fit.
 func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	var head [maxHeader]byte
-	total, writes := 0, uint64(0)
 	b.reset()
 	if st.head != nil {
 		b.buf = append(b.buf, st.head...)
@@ -253,23 +252,18 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 		b.buf = st.ws.takeControl(b.buf)
 	}
 	b.size = len(b.buf)
-	for _, f := range b.frames {
+	sent := 0
+	for i, f := range b.frames {
 		before, body := st.parts(f, &head)
 		if !b.room(len(before) + len(body)) {
-			total += b.size
-			writes++
-			if whole, err = st.send(b); err != nil {
+			if whole, err = st.send(b, b.frames[sent:i]); err != nil {
 				return whole, err
 			}
+			sent = i
 		}
 		b.add(before, body)
 	}
-	total += b.size
-	if whole, err = st.send(b); err != nil {
-		return whole, err
-	}
-	st.count(b.frames, total, writes+1)
-	return true, nil
+	return st.send(b, b.frames[sent:])
 }
 
 func (st *stream) parts(f broker.Frame, head *[maxHeader]byte) (before, body []byte) {
@@ -280,15 +274,19 @@ func (st *stream) parts(f broker.Frame, head *[maxHeader]byte) (before, body []b
 	return appendHeader(head[:0], opText, len(body)), body
 }
 
-func (st *stream) send(b *batch) (whole bool, err error) {
+// send writes what was added to b: frames, and what comes before them.
+func (st *stream) send(b *batch, frames []broker.Frame) (whole bool, err error) {
+	size := b.size
 	b.seal()
-	whole, err = st.out.write(b)
+	if whole, err = st.out.write(b); err == nil {
+		st.count(frames, size)
+	}
 	b.reset()
 	return whole, err
 }
 
-// count counts what was written, once per round.
-func (st *stream) count(frames []broker.Frame, bytes int, writes uint64) {
+// count counts what was written.
+func (st *stream) count(frames []broker.Frame, bytes int) {
 	if len(frames) > 0 { // control frames do not count: a page cannot see them
 		st.lastSent.Store(int64(st.srv.now()))
 	}
@@ -307,7 +305,7 @@ func (st *stream) count(frames []broker.Frame, bytes int, writes uint64) {
 	c.frames.Add(uint64(len(frames)))
 	c.messages.Add(messages)
 	c.bytes.Add(uint64(bytes))
-	c.flushes.Add(writes)
+	c.flushes.Add(1)
 	if n := len(frames); n > 0 {
 		st.ask = min(max(2*writeBytes*n/max(bytes, 1), 1), batchFrames)
 	}

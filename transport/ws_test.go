@@ -389,7 +389,7 @@ func TestWebSocketThatStallsIsEndedAndDelaysNobody(t *testing.T) {
 	for range n {
 		other.next("message")
 	}
-	if end := g.ended(1); end.Reason != transport.ReasonSlowReader {
+	if end := g.ended(1); end.Reason != transport.ReasonSlowReader || end.Messages == 0 || end.Bytes < end.Messages*(100<<10) {
 		t.Errorf("ended with %+v", end)
 	}
 }

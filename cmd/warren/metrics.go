@@ -59,7 +59,7 @@ func newMetrics(g *gateway) *metrics {
 		frames:         desc("frames_sent_total", "Frames of all types written by transport.", "transport"),
 		messages:       desc("messages_sent_total", "Message frames written by transport: deliveries.", "transport"),
 		bytes:          desc("sent_bytes_total", "Bytes written to streams by transport, framing included.", "transport"),
-		flushes:        desc("writes_total", "Writes to streams by transport: system calls, or flushes on HTTP/2.", "transport"),
+		flushes:        desc("writes_total", "Writes to streams by transport: a system call each, more where a client takes it in parts; flushes on HTTP/2.", "transport"),
 		fromReceipt:    desc("receive_to_write_seconds", "From the receipt of a message to its write to a client: the oldest message of each write to a live stream.", "transport"),
 		fromPublish:    desc("publish_to_write_seconds", "The same from when its publisher says to have published it, where it says so.", "transport"),
 		closes:         desc("stream_closes_total", "Streams that ended, by close code and reason.", "code", "reason"),
