@@ -95,8 +95,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		address := addressOf(conn)
-		if l.enter(address) {
+		peer := peerOf(conn)
+		address := addressOf(peer)
+		if l.enter(address, l.exempt(peer)) {
 			release := sync.OnceFunc(func() { l.leave(address) })
 			if tcp, ok := conn.(*net.TCPConn); ok {
 				return &countedTCP{TCPConn: tcp, release: release}, nil
@@ -107,30 +108,36 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// addressOf is the peer's address as callers are told apart, zero if it has none.
-func addressOf(conn net.Conn) netip.Addr {
+// peerOf is the peer's address, zero if it has none.
+func peerOf(conn net.Conn) netip.Addr {
 	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
 		return netip.Addr{}
 	}
-	address := peer.Addr().Unmap().WithZone("")
-	if address.Is4() {
-		return address
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// addressOf is the address as callers are told apart: an IPv6 network of 64 bits is one.
+func addressOf(peer netip.Addr) netip.Addr {
+	if !peer.Is6() {
+		return peer
 	}
-	network, err := address.Prefix(64)
+	network, err := peer.Prefix(64)
 	if err != nil {
-		return address
+		return peer
 	}
 	return network.Addr()
 }
 
-func (l *limitedListener) enter(address netip.Addr) bool {
+// enter counts a connection unless there are too many; exempt says that its
+// address may have as many as there may be at all.
+func (l *limitedListener) enter(address netip.Addr, exempt bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.limits.Total > 0 && l.total >= l.limits.Total {
 		return false
 	}
-	if l.limits.PerAddress > 0 && l.byAddress[address] >= l.limits.PerAddress && !l.exempt(address) {
+	if l.limits.PerAddress > 0 && l.byAddress[address] >= l.limits.PerAddress && !exempt {
 		return false
 	}
 	l.total++
@@ -138,9 +145,9 @@ func (l *limitedListener) enter(address netip.Addr) bool {
 	return true
 }
 
-func (l *limitedListener) exempt(address netip.Addr) bool {
+func (l *limitedListener) exempt(peer netip.Addr) bool {
 	for _, network := range l.limits.Exempt {
-		if network.Contains(address) {
+		if network.Contains(peer) {
 			return true
 		}
 	}

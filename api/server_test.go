@@ -106,6 +106,53 @@ func TestProxiesAreNotBoundPerAddress(t *testing.T) {
 	}
 }
 
+func TestProxiesOfIPv6AreNotBoundPerAddressEither(t *testing.T) {
+	listener := fromAddress{make(chan net.Conn, 4)}
+	limited := api.LimitConnections(listener, api.ConnectionLimits{PerAddress: 1, Exempt: []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}})
+	accepts := func(ip string) bool {
+		conn, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }() // until conn is closed
+		listener.conns <- farConn{conn, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}
+		listener.conns <- nil
+		got, err := limited.Accept()
+		if err != nil {
+			return false
+		}
+		t.Cleanup(func() { _ = got.Close() })
+		_, _ = limited.Accept() // the nil
+		return true
+	}
+	for _, c := range []struct {
+		ip   string
+		want bool
+	}{{"2001:db8::7", true}, {"2001:db8::7", true}, {"2001:db8::8", false}, {"2001:db8:0:1::8", true}, {"2001:db8:0:1::9", false}} {
+		if got := accepts(c.ip); got != c.want {
+			t.Errorf("%s: accepted %v", c.ip, got)
+		}
+	}
+}
+
+// fromAddress hands out what is put into it; nil ends it for once.
+type fromAddress struct{ conns chan net.Conn }
+
+func (l fromAddress) Accept() (net.Conn, error) {
+	if conn := <-l.conns; conn != nil {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l fromAddress) Close() error   { return nil }
+func (l fromAddress) Addr() net.Addr { return &net.TCPAddr{} }
+
+// farConn is a connection from an address that this machine does not have.
+type farConn struct {
+	net.Conn
+
+	peer net.Addr
+}
+
+func (c farConn) RemoteAddr() net.Addr { return c.peer }
+
 func TestSlowHeadersLoseTheConnection(t *testing.T) {
 	server := api.NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if server.ReadHeaderTimeout <= 0 || server.ReadTimeout <= 0 || server.IdleTimeout <= 0 || server.MaxHeaderBytes > 64<<10 {
