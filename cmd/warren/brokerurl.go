@@ -42,3 +42,15 @@ func maskURL(raw string) string {
 	u.RawQuery, u.ForceQuery = "", false
 	return u.Redacted()
 }
+
+// maskWebURL is a URL that may hold a password or a key, for people to read.
+func maskWebURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "xxxxx"
+	}
+	return u.Redacted()
+}

@@ -185,7 +185,7 @@ func (c *Config) validateCallers() error {
 		errs = append(errs, errors.New("--anonymous and tokens exclude each other"))
 	}
 	if c.JWKSURL != "" && !isWebURL(c.JWKSURL) {
-		errs = append(errs, fmt.Errorf("--jwks-url %q: want https://host/path", c.JWKSURL))
+		errs = append(errs, fmt.Errorf("--jwks-url %q: want https://host/path", maskWebURL(c.JWKSURL)))
 	}
 	if !c.usesTokens() && (c.JWTAudience != "" || c.JWTIssuer != "" || c.CapabilityAttach) {
 		errs = append(errs, errors.New("--jwt-audience, --jwt-issuer and --capability-attach need --jwks-url or --jwt-key"))

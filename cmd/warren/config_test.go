@@ -96,12 +96,17 @@ func TestVariablesThatAreNoSettingsAreIgnored(t *testing.T) {
 		// What Kubernetes makes of a Service called warren, and Docker of a link.
 		"WARREN_SERVICE_HOST=10.0.0.1", "WARREN_SERVICE_PORT=80", "WARREN_SERVICE_PORT_HTTP=80", "WARREN_PORT=tcp://10.0.0.1:80",
 		"WARREN_PORT_80_TCP=tcp://10.0.0.1:80", "WARREN_PORT_80_TCP_ADDR=10.0.0.1", "WARREN_PORT_80_TCP_PORT=80", "WARREN_PORT_80_TCP_PROTO=tcp",
+		// And of one called warren-admin.
+		"WARREN_ADMIN_SERVICE_HOST=10.0.0.2", "WARREN_ADMIN_SERVICE_PORT=9090", "WARREN_ADMIN_PORT=tcp://10.0.0.2:9090",
+		"WARREN_ADMIN_PORT_9090_TCP_ADDR=10.0.0.2",
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	if _, err := configOf(t, []string{"WARREN_PORTS=1"}); err == nil {
-		t.Error("WARREN_PORTS is taken")
+	for _, mistake := range []string{"WARREN_PORTS=1", "WARREN_ADMIN_PORT=9090"} {
+		if _, err := configOf(t, []string{mistake}); err == nil {
+			t.Errorf("%s is taken", mistake)
+		}
 	}
 }
 

@@ -20,16 +20,21 @@ import (
 
 const envPrefix = "WARREN_"
 
-// serviceLink matches what Kubernetes puts into every pod beside a Service that is
-// called warren, and Docker's links into a container: WARREN_PORT_80_TCP_ADDR and such.
-var serviceLink = regexp.MustCompile(`^WARREN_(SERVICE_(HOST|PORT)|PORT)(_|$)`)
+// serviceLink and servicePort match what Kubernetes puts into every pod beside a
+// Service that is called warren or warren-admin, and Docker's links into a
+// container: WARREN_ADMIN_SERVICE_HOST, WARREN_PORT_80_TCP_ADDR, and such as
+// WARREN_ADMIN_PORT=tcp://10.0.0.1:80, which only its value tells from a mistake.
+var (
+	serviceLink = regexp.MustCompile(`^WARREN_((\w+_)?SERVICE_(HOST|PORT)|PORT|\w+_PORT_\d+_(TCP|UDP|SCTP))(_|$)`)
+	servicePort = regexp.MustCompile(`^WARREN_\w+_PORT=(tcp|udp|sctp)://`)
+)
 
-// notSetting are variables of the environment with our prefix that are no members
+// notSetting are entries of the environment with our prefix that are no members
 // of Config: the file's name, the token of warren listen, what the tests of warren
 // use, and what others make of a service's name.
-func notSetting(name string) bool {
+func notSetting(name, entry string) bool {
 	return name == envPrefix+"CONFIG" || name == envPrefix+"TOKEN" ||
-		strings.HasPrefix(name, envPrefix+"TEST_") || serviceLink.MatchString(name)
+		strings.HasPrefix(name, envPrefix+"TEST_") || serviceLink.MatchString(name) || servicePort.MatchString(entry)
 }
 
 // configFlags adds a flag for each member of the configuration.
@@ -153,7 +158,7 @@ func envValues(cfg *Config, env []string) (map[string]any, error) {
 	var errs []error
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || notSetting(name) {
+		if !strings.HasPrefix(name, envPrefix) || notSetting(name, entry) {
 			continue
 		}
 		i := slices.IndexFunc(fields, func(f field) bool { return f.env == name })
@@ -208,8 +213,11 @@ func printConfig(w io.Writer, cfg *Config) error {
 			fmt.Fprintf(&sb, "# %s\n", group)
 		}
 		value := f.display()
-		if f.key == "broker" {
+		switch f.key {
+		case "broker":
 			value = maskURL(cfg.Broker)
+		case "jwks_url":
+			value = maskWebURL(cfg.JWKSURL)
 		}
 		line, err := yaml.Parser().Marshal(map[string]any{f.key: value})
 		if err != nil {
