@@ -60,7 +60,7 @@ func (a *API) create(ctx context.Context, c caller, spec broker.Spec) (*broker.S
 		return nil, nil, err
 	}
 	if !c.Expires.IsZero() {
-		slot.Expires(c.Expires, sub.SetExpires)
+		slot.Expires(c.Expires, sub.Extend)
 	}
 	return sub, slot, nil
 }

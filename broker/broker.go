@@ -275,7 +275,8 @@ func (b *Broker) enlist(s *Subscription) {
 	}
 }
 
-// forget takes an ending subscription out of the registry; it counts until settled.
+// forget takes an ending subscription out of the registry, and sees to its
+// dismantling; it counts until settled.
 func (b *Broker) forget(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -288,6 +289,7 @@ func (b *Broker) forget(s *Subscription) {
 	} else {
 		delete(b.byID, s.id)
 	}
+	b.wg.Go(s.dismantle) // under mu, so that Close, which finds it no more, cannot have stopped waiting
 }
 
 // settled says that nothing is left of a forgotten subscription.

@@ -285,12 +285,14 @@ func (s *Subscription) signalAll() {
 	}
 }
 
-// SetLinger changes how long the subscription outlives its last attachment.
+// SetLinger changes how long the subscription outlives its last attachment, from
+// now on if nobody is attached.
 func (s *Subscription) SetLinger(linger time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.linger = linger
 	if s.ended == nil && len(s.attachments) == 0 {
+		s.idleSince = time.Now()
 		s.armLinger()
 	}
 }
@@ -316,12 +318,15 @@ func (s *Subscription) lingered() {
 	s.mu.Unlock()
 }
 
-// SetExpires sets when the owner's token ends, and the subscription with it;
-// the zero time is never. It applies to owned subscriptions.
-func (s *Subscription) SetExpires(at time.Time) {
+// Extend says that the owner has shown a token that ends then, and the
+// subscription with it. One that ends earlier than what is known changes
+// nothing: tokens may be shown in any order. It applies to owned subscriptions.
+func (s *Subscription) Extend(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setExpiresLocked(at)
+	if at.After(s.expires) {
+		s.setExpiresLocked(at)
+	}
 }
 
 // expirySlack is how much later than its owner's token a subscription ends, so
@@ -336,13 +341,22 @@ func (s *Subscription) setExpiresLocked(at time.Time) {
 	if at.IsZero() || s.ended != nil {
 		return
 	}
-	s.expiryTimer = time.AfterFunc(max(0, time.Until(at))+expirySlack, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.expires.IsZero() && !time.Now().Before(s.expires) {
-			s.endLocked(EndExpired)
-		}
-	})
+	s.expiryTimer = time.AfterFunc(max(0, time.Until(at))+expirySlack, s.expired)
+}
+
+// expired ends the subscription, unless its time was moved just when the timer
+// fired. The timer runs on the monotonic clock and a token's end is on the wall's,
+// which may have been set back meanwhile: then there is some left to wait for.
+func (s *Subscription) expired() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch left := time.Until(s.expires); {
+	case s.expires.IsZero():
+	case left > 0:
+		s.expiryTimer.Reset(left + expirySlack)
+	default:
+		s.endLocked(EndExpired)
+	}
 }
 
 // End ends the subscription: attachments get the reason, the queue is deleted.
@@ -378,5 +392,4 @@ func (s *Subscription) endLocked(reason EndReason) {
 	}
 	s.signalAll()
 	s.broker.forget(s) // at once, so that whoever asks next gets a new one
-	s.broker.wg.Go(s.dismantle)
 }

@@ -49,7 +49,7 @@ func TestOwnersTokenEndsTheSubscription(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := w.attach(s, broker.Start{})
-		s.SetExpires(time.Now().Add(2 * time.Hour))
+		s.Extend(time.Now().Add(2 * time.Hour))
 		pass(time.Hour + time.Minute)
 		w.want(a, "ready(.0)")
 		pass(time.Hour)

@@ -159,6 +159,23 @@ func TestNewerTokenExtendsAndOlderDoesNotShorten(t *testing.T) {
 	}
 }
 
+func TestTokenThatIsShownDuringACreationCounts(t *testing.T) {
+	g, _ := newGate(DefaultLimits())
+	s, err := g.Owned("a", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Renew("a", time.Unix(200, 0))
+	var got time.Time
+	s.Expires(time.Unix(100, 0), func(at time.Time) { got = at })
+	if !got.Equal(time.Unix(200, 0)) {
+		t.Errorf("extended to %v", got)
+	}
+	if g.Renew("a", time.Unix(150, 0)); !got.Equal(time.Unix(200, 0)) {
+		t.Errorf("then to %v", got)
+	}
+}
+
 func TestCallersThatAreIdleAreForgotten(t *testing.T) {
 	limits := DefaultLimits()
 	g, c := newGate(limits)

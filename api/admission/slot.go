@@ -36,11 +36,19 @@ func (s *Slot) Yields(end func() bool) {
 }
 
 // Expires says when the subscription of this slot ends with its owner's token,
-// and how to move that. A newer token that comes before is passed by Renew.
+// and how to move that; extend ignores a time that is earlier than another. A
+// newer token that was shown while the subscription was made counts, too.
 func (s *Slot) Expires(at time.Time, extend func(time.Time)) {
 	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
-	s.expires, s.extend = at, extend
+	shown := s.expires
+	s.extend = extend
+	if at.After(shown) {
+		s.expires = at
+	}
+	s.gate.mu.Unlock()
+	if shown.After(at) {
+		extend(shown)
+	}
 }
 
 // Renew says that the caller showed a token that expires at this time. What the
@@ -50,8 +58,11 @@ func (g *Gate) Renew(key string, at time.Time) {
 	g.mu.Lock()
 	if c, known := g.callers.get(key); known {
 		for _, s := range c.owned {
-			if s.extend != nil && s.expires.Before(at) {
-				s.expires = at
+			if !s.expires.Before(at) {
+				continue
+			}
+			s.expires = at
+			if s.extend != nil { // else it is still being made
 				extend = append(extend, s.extend)
 			}
 		}
