@@ -73,16 +73,14 @@ func (a *API) rebind(ctx context.Context, c caller, sub *broker.Subscription, bi
 		return bindings.locate(err)
 	}
 	// Meanwhile no guest reads a message it may not, and none is expelled for a
-	// change that fails.
+	// change that fails, unless messages may have come by what was undone.
 	release := a.guests.hold(a, sub, bindings.list)
 	defer release()
 	ctx, cancel := a.brokerContext(ctx)
 	defer cancel()
-	if err := do(ctx, bindings.list); err != nil {
-		return bindings.locate(err)
-	}
-	a.guests.expel(a, sub, bindings.list) // also those that attached meanwhile
-	return nil
+	err := do(ctx, bindings.list)
+	a.guests.expel(a, sub)
+	return bindings.locate(err)
 }
 
 // unbind removes bindings by content, for WebSocket. One that is not there is an

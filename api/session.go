@@ -82,9 +82,9 @@ func (s *session) open(ctx context.Context, t broker.Transport, attach attach) e
 	if s.api.opts.Verifier == nil {
 		return nil
 	}
-	s.api.guests.add(s)
+	s.api.guests.add(s.api, s)
 	// What was bound between the check and the attaching found no guest to expel.
-	if err := s.api.mayListen(s.caller, attachment.Subscription().Bindings()); err != nil {
+	if err := s.api.mayRead(s.caller, attachment.Subscription()); err != nil {
 		attachment.Close()
 		s.Closed()
 		return err
@@ -103,14 +103,23 @@ func (s *session) arm(at time.Time) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	s.expiry = time.AfterFunc(time.Until(at), func() {
-		s.mu.Lock()
-		renewed := time.Now().Before(s.caller.Expires)
-		s.mu.Unlock()
-		if !renewed { // the timer may fire just when auth replaces the token
-			s.attachment.End(broker.EndTokenExpired)
-		}
-	})
+	s.expiry = time.AfterFunc(time.Until(at), s.expired)
+}
+
+// expired ends the attachment, unless auth replaced the token just when the timer
+// fired. The timer runs on the monotonic clock and a token's end is on the wall's,
+// which may have been set back meanwhile: then there is some left to wait for.
+func (s *session) expired() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := time.Until(s.caller.Expires)
+	switch {
+	case s.expiry == nil: // closed meanwhile
+	case left > 0:
+		s.expiry.Reset(left)
+	default:
+		s.attachment.End(broker.EndTokenExpired)
+	}
 }
 
 func (s *session) current() caller {
@@ -174,6 +183,12 @@ func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, erro
 	s.mu.Lock()
 	s.caller = next
 	s.mu.Unlock()
+	s.api.guests.add(s.api, s) // with the new token, for changes that are under way
+	if err := s.api.mayRead(next, s.attachment.Subscription()); err != nil {
+		// Something was bound between the check and now: whoever did so saw the old token.
+		s.attachment.End(broker.EndForbidden)
+		return nil, s.api.socketRefused(ctx, err)
+	}
 	s.arm(next.Expires)
 	s.api.opts.Admission.Renew(next.key, next.Expires)
 	return resource(s.attachment.Subscription()), nil
@@ -198,7 +213,7 @@ func (s *session) renew(ctx context.Context, token string) (caller, error) {
 	if next.key != now.key {
 		return caller{}, broker.Errorf(broker.CodeForbidden, "the token is another subject's")
 	}
-	return next, s.api.mayListen(next, s.attachment.Subscription().Bindings())
+	return next, s.api.mayRead(next, s.attachment.Subscription())
 }
 
 // Closed implements transport.Session.
@@ -206,6 +221,7 @@ func (s *session) Closed() {
 	s.mu.Lock()
 	if s.expiry != nil {
 		s.expiry.Stop()
+		s.expiry = nil
 	}
 	s.mu.Unlock()
 	s.api.guests.remove(s)
@@ -215,60 +231,109 @@ func (s *session) Closed() {
 // guests are the open streams on owned subscriptions in token mode: their tokens
 // must go on granting what the subscription's owner binds.
 type guests struct {
-	mu    sync.Mutex // guards bySub
-	bySub map[*broker.Subscription]map[*session]struct{}
+	mu    sync.Mutex // guards all below, also in what they point to
+	bySub map[*broker.Subscription]*audience
 }
 
-func (g *guests) add(s *session) {
+// audience are the streams of one subscription, and the changes of its bindings
+// that are under way.
+type audience struct {
+	streams map[*session]struct{}
+	changes map[*pendingChange]struct{}
+}
+
+// pendingChange keeps events from those that may not read what it binds.
+type pendingChange struct {
+	bindings []broker.Binding
+	held     []*session
+}
+
+// audience returns the subscription's, and makes it. g.mu is held.
+func (g *guests) audience(sub *broker.Subscription) *audience {
+	if g.bySub == nil {
+		g.bySub = map[*broker.Subscription]*audience{}
+	}
+	if g.bySub[sub] == nil {
+		g.bySub[sub] = &audience{streams: map[*session]struct{}{}, changes: map[*pendingChange]struct{}{}}
+	}
+	return g.bySub[sub]
+}
+
+// tidy forgets an audience of nobody. g.mu is held.
+func (g *guests) tidy(sub *broker.Subscription) {
+	if aud := g.bySub[sub]; aud != nil && len(aud.streams)+len(aud.changes) == 0 {
+		delete(g.bySub, sub)
+	}
+}
+
+// add makes a stream known, or that it has another token.
+func (g *guests) add(a *API, s *session) {
 	sub := s.attachment.Subscription()
 	if sub.Shared() {
 		return // its bindings never change
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.bySub == nil {
-		g.bySub = map[*broker.Subscription]map[*session]struct{}{}
+	aud := g.audience(sub)
+	aud.streams[s] = struct{}{}
+	for change := range aud.changes {
+		change.hold(a, s)
 	}
-	if g.bySub[sub] == nil {
-		g.bySub[sub] = map[*session]struct{}{}
-	}
-	g.bySub[sub][s] = struct{}{}
 }
 
 func (g *guests) remove(s *session) {
 	sub := s.attachment.Subscription()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.bySub[sub], s)
-	if len(g.bySub[sub]) == 0 {
-		delete(g.bySub, sub)
+	if aud := g.bySub[sub]; aud != nil {
+		delete(aud.streams, s)
+		g.tidy(sub)
 	}
 }
 
-// expel ends the streams whose token does not grant the bindings.
-func (g *guests) expel(a *API, sub *broker.Subscription, bindings []broker.Binding) {
-	for _, s := range g.without(a, sub, bindings) {
-		s.attachment.End(broker.EndForbidden)
-	}
-}
-
-// hold keeps events from the streams that expel would end, until release.
+// hold keeps events from the streams that may not read what is about to be
+// bound, those that attach meanwhile too, until release.
 func (g *guests) hold(a *API, sub *broker.Subscription, bindings []broker.Binding) (release func()) {
-	held := g.without(a, sub, bindings)
-	for _, s := range held {
-		s.attachment.Hold()
+	change := &pendingChange{bindings: bindings}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	aud := g.audience(sub)
+	aud.changes[change] = struct{}{}
+	for s := range aud.streams {
+		change.hold(a, s)
 	}
 	return func() {
-		for _, s := range held {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(aud.changes, change)
+		g.tidy(sub)
+		for _, s := range change.held {
 			s.attachment.Release()
 		}
 	}
 }
 
-// without returns the streams of the subscription whose token does not grant the bindings.
-func (g *guests) without(a *API, sub *broker.Subscription, bindings []broker.Binding) []*session {
+// hold holds the stream, once, if its token does not grant the bindings. The
+// guests' mutex is held.
+func (c *pendingChange) hold(a *API, s *session) {
+	if a.mayListen(s.current(), c.bindings) == nil || slices.Contains(c.held, s) {
+		return
+	}
+	c.held = append(c.held, s)
+	s.attachment.Hold()
+}
+
+// expel ends the streams that may not read what the subscription has, or will.
+func (g *guests) expel(a *API, sub *broker.Subscription) {
 	g.mu.Lock()
-	sessions := slices.Collect(maps.Keys(g.bySub[sub]))
+	var streams []*session
+	if aud := g.bySub[sub]; aud != nil {
+		streams = slices.Collect(maps.Keys(aud.streams))
+	}
 	g.mu.Unlock()
-	return slices.DeleteFunc(sessions, func(s *session) bool { return a.mayListen(s.current(), bindings) == nil })
+	for _, s := range streams {
+		if a.mayRead(s.current(), sub) != nil {
+			s.attachment.End(broker.EndForbidden)
+		}
+	}
 }

@@ -152,16 +152,33 @@ func (a *API) attachByID(id string, place place) attach {
 }
 
 // mayAttach returns the subscription with the id if the caller may listen to it:
-// with a token that grants all of its bindings, or where the id suffices.
+// with a token that grants what can be read from it, or where the id suffices.
 func (a *API) mayAttach(c caller, id string) (*broker.Subscription, error) {
 	sub, ok := a.opts.Broker.Get(id)
 	if !ok {
 		return nil, errNoSubscription()
 	}
-	if err := a.mayListen(c, sub.Bindings()); err != nil {
+	if err := a.mayRead(c, sub); err != nil {
 		return nil, err
 	}
 	return sub, nil
+}
+
+// mayRead checks what can be read from a subscription. For its owner, whose own
+// tokens granted each binding when it was made, that is the bindings of now. For
+// others it is also those that are gone while their messages are not.
+func (a *API) mayRead(c caller, sub *broker.Subscription) error {
+	if a.opts.Verifier == nil || a.opts.CapabilityAttach {
+		return nil
+	}
+	if a.isOwner(c, sub) == nil {
+		return a.mayListen(c, sub.Bindings())
+	}
+	bindings, complete := sub.Reach()
+	if !complete {
+		return broker.Errorf(broker.CodeForbiddenBinding, "the subscription had so many bindings of late that only its owner may read it")
+	}
+	return a.mayListen(c, bindings)
 }
 
 // mayListen checks the bindings of a subscription that is there. An index would
@@ -248,7 +265,7 @@ func (a *API) comeBack(c caller, t broker.Transport, w want) *broker.Attachment 
 		return nil
 	case sub.Payload() != w.payload || !sub.HasBindings(w.bindings.list):
 		return nil
-	case a.isOwner(c, sub) != nil || a.mayListen(c, sub.Bindings()) != nil:
+	case a.isOwner(c, sub) != nil || a.mayRead(c, sub) != nil:
 		return nil
 	}
 	att, err := sub.Attach(broker.AttachSpec{Transport: t, Start: w.place.start()})

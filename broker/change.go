@@ -71,19 +71,39 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 		e.Limit = "max-bindings"
 		return e
 	}
-	if err := s.rebind(ctx, added, removed, requested); err != nil {
+	if argumentBytes(want) > maxArguments && argumentBytes(want) > argumentBytes(now) {
+		return Errorf(CodeInvalidRequest, "the arguments of a subscription's bindings are larger than 64 KiB together").WithField("bindings")
+	}
+	if err := s.rebind(ctx, now, added, removed, requested); err != nil {
+		if ended := s.alive(); ended != nil { // which is why it failed
+			return ended
+		}
 		return err
 	}
+	s.remember(removed)
 	return s.settle(want, removed)
 }
 
+// maxArguments bounds the arguments of all bindings of a subscription, as JSON:
+// every ready frame and every marker has them.
+const maxArguments = 64 << 10
+
+func argumentBytes(bindings []Binding) int {
+	n := 0
+	for _, b := range bindings {
+		n += len(b.argsJSON)
+	}
+	return n
+}
+
 // rebind binds before it unbinds, and takes the former back when the latter fails.
-func (s *Subscription) rebind(ctx context.Context, added, removed, requested []Binding) error {
+func (s *Subscription) rebind(ctx context.Context, now, added, removed, requested []Binding) error {
 	if err := s.alive(); err != nil {
 		return err
 	}
 	if len(added) > 0 {
 		if err := s.queue.Bind(ctx, added); err != nil {
+			s.remember(tried(err, added))
 			return requestIndex(err, added, requested)
 		}
 	}
@@ -92,11 +112,26 @@ func (s *Subscription) rebind(ctx context.Context, added, removed, requested []B
 	}
 	err := s.queue.Unbind(ctx, removed)
 	if err != nil && len(added) > 0 {
-		// Best effort: the connection is most likely gone, and recovery binds
-		// what the queue knows; a binding too many delivers too much, never too little.
-		_ = s.queue.Unbind(context.WithoutCancel(ctx), added)
+		if s.queue.Unbind(context.WithoutCancel(ctx), added) == nil {
+			s.remember(added)
+		} else {
+			// The connection is most likely gone, and recovery binds what the queue
+			// knows. That is too much rather than too little, but nobody's secret:
+			// who asks for the bindings sees them, and can remove them.
+			_ = s.settle(append(now, added...), nil)
+		}
 	}
 	return err
+}
+
+// tried returns those of the bindings that may have been in force for a moment,
+// before an error undid them: all but the one that the broker refused.
+func tried(err error, bindings []Binding) []Binding {
+	refused := AsError(err).Binding
+	if refused < 0 || refused >= len(bindings) {
+		return bindings
+	}
+	return append(append([]Binding(nil), bindings[:refused]...), bindings[refused+1:]...)
 }
 
 // settle makes the new bindings known and puts the marker into the log.

@@ -16,6 +16,9 @@ type Limits struct {
 	// MaxMessageBytes is the largest body that enters a log; a larger message
 	// becomes a gap "oversized" (--max-message-bytes).
 	MaxMessageBytes int
+	// QueueBacklog is how many messages of a subscription the source may hold
+	// that are in no log yet: what a queue holds and what is unacknowledged.
+	QueueBacklog int
 	// MaxBindings is how many bindings a subscription has at most (--max-bindings).
 	MaxBindings int
 	// MaxAttachments is how many attachments an owned subscription has at most (--max-attachments).
@@ -31,6 +34,7 @@ func DefaultLimits() Limits {
 		LogBytes:         8 << 20,
 		MemoryBudget:     256 << 20,
 		MaxMessageBytes:  1 << 20,
+		QueueBacklog:     10_128,
 		MaxBindings:      64,
 		MaxAttachments:   1000,
 		MaxSubscriptions: 10000,

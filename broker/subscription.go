@@ -48,6 +48,8 @@ type Subscription struct {
 	timeline    timeline
 	frames      frameWriter // for the frames that attachments make; the pump has its own
 	bindings    []Binding
+	former      []former            // in the order of their ends
+	blurred     uint64              // until this has left the log, there may be others than those in former
 	missing     map[string]struct{} // ids of bindings whose exchange is not there
 	listJSON    []byte              // the bindings as JSON; nil when stale
 	attachments map[*Attachment]struct{}

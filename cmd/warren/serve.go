@@ -177,7 +177,8 @@ func (g *gateway) buildAPI(ctx context.Context) error {
 func (c *Config) coreLimits() broker.Limits {
 	return broker.Limits{
 		LogFrames: c.LogFrames, LogBytes: c.LogBytes, MemoryBudget: c.MemoryBudget, MaxMessageBytes: c.MaxMessageBytes,
-		MaxBindings: c.MaxBindings, MaxAttachments: c.MaxAttachments, MaxSubscriptions: c.MaxSubscriptions,
+		QueueBacklog: c.QueueMaxLength + c.Prefetch,
+		MaxBindings:  c.MaxBindings, MaxAttachments: c.MaxAttachments, MaxSubscriptions: c.MaxSubscriptions,
 	}
 }
 

@@ -1,0 +1,111 @@
+package api_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
+)
+
+// guestWorld is a gateway with tokens on which alice owns a subscription to
+// what has the key eu, and others come to read along.
+type guestWorld struct {
+	*gateway
+
+	issuer     *issuer
+	source     *brokertest.Fake
+	alice, bob []string
+	sub        subscription
+}
+
+func newGuestWorld(t *testing.T) *guestWorld {
+	t.Helper()
+	w := &guestWorld{issuer: newIssuer(t), source: brokertest.NewFake()}
+	w.source.SetExchanges(broker.Exchange{Name: "orders", Type: "topic"})
+	w.gateway = newGateway(t, w.issuer.use, func(s *setup) { s.source = w.source })
+	w.alice = bearer(w.issuer.token("alice", time.Hour, "orders=#"))
+	w.bob = bearer(w.issuer.token("bob", time.Hour, "orders=eu"))
+	w.sub = w.create(`{"bindings":[{"exchange":"orders","routing_key":"eu"}]}`, w.alice...)
+	return w
+}
+
+func (w *guestWorld) deliver(key string) {
+	w.t.Helper()
+	if !w.source.Queues()[0].Deliver(broker.Message{Exchange: "orders", RoutingKey: key, Body: []byte("1")}) {
+		w.t.Fatal("the queue is closed")
+	}
+}
+
+const bindUS = `{"bindings":[{"exchange":"orders","routing_key":"us"}]}`
+
+// bindMeanwhile has alice bind, and waits until the broker is asked.
+func (w *guestWorld) bindMeanwhile(body string) (done <-chan answer) {
+	w.t.Helper()
+	answers := make(chan answer, 1)
+	before := len(w.source.Calls(brokertest.OpBind))
+	go func() { answers <- w.do("POST", w.sub.Links["self"]+"/bindings", body, w.alice...) }()
+	w.eventually("the broker is asked", func() bool { return len(w.source.Calls(brokertest.OpBind)) > before })
+	return answers
+}
+
+func TestFormerBindingIsReadByNobodyElse(t *testing.T) {
+	w := newGuestWorld(t)
+	w.do("POST", w.sub.Links["self"]+"/bindings", bindUS, w.alice...).subscription(t, 200)
+	w.deliver("us")
+	w.do("PUT", w.sub.Links["self"]+"/bindings", `{"bindings":[{"exchange":"orders","routing_key":"eu"}]}`, w.alice...).subscription(t, 200)
+	refusal{method: "GET", path: w.sub.Links["sse"] + "?from=earliest", header: w.bob, status: 403, code: "forbidden_binding"}.check(t, w.gateway)
+	w.stream(w.sub.Links["sse"], bearer(w.issuer.token("carol", time.Hour, "orders=#"))...).expect("ready")
+	// Alice was granted what came, whatever her token says by now.
+	own := w.stream(w.sub.Links["sse"]+"?from=earliest", bearer(w.issuer.token("alice", time.Hour, "orders=eu"))...)
+	own.expect("ready")
+	own.expect("bindings")
+	own.expect("message")
+}
+
+func TestGuestThatComesDuringAChangeReadsNothingOfIt(t *testing.T) {
+	w := newGuestWorld(t)
+	release := w.source.Hold(brokertest.OpBind)
+	defer release()
+	done := w.bindMeanwhile(bindUS)
+	guest := w.stream(w.sub.Links["sse"], w.bob...)
+	guest.expect("ready")
+	w.deliver("us")
+	release()
+	if f := guest.expect("bye"); f["reason"] != "forbidden_binding" {
+		t.Errorf("got %v", f)
+	}
+	<-done
+}
+
+func TestTokenThatIsReplacedDuringAChangeReadsNothingOfIt(t *testing.T) {
+	w := newGuestWorld(t)
+	guest := w.socket(w.sub.Links["ws"], bearer(w.issuer.token("bob", time.Hour, "orders=#"))...)
+	guest.expect("ready")
+	release := w.source.Hold(brokertest.OpBind)
+	defer release()
+	done := w.bindMeanwhile(bindUS)
+	guest.send(`{"type":"auth","token":"` + w.issuer.token("bob", time.Hour, "orders=eu") + `"}`)
+	guest.expect("ok")
+	w.deliver("us")
+	release()
+	guest.expectBye(4403, "forbidden_binding")
+	<-done
+}
+
+func TestChangeThatFailsHalfwayExpelsWhoMightHaveReadOfIt(t *testing.T) {
+	w := newGuestWorld(t)
+	guest := w.stream(w.sub.Links["sse"], w.bob...)
+	guest.expect("ready")
+	w.source.Fail(brokertest.OpBind, broker.Errorf(broker.CodeExchangeNotFound, "no such exchange").WithBinding(1))
+	w.deliver("eu")
+	guest.expect("message")
+	body := `{"bindings":[{"exchange":"orders","routing_key":"us"},{"exchange":"nowhere","routing_key":"#"}]}`
+	alice := bearer(w.issuer.token("alice", time.Hour, "*=#"))
+	if p := w.do("POST", w.sub.Links["self"]+"/bindings", body, alice...).problem(t); p.Code != "exchange_not_found" {
+		t.Errorf("got %+v", p)
+	}
+	if f := guest.expect("bye"); f["reason"] != "forbidden_binding" {
+		t.Errorf("got %v", f)
+	}
+}
