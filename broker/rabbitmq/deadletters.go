@@ -128,6 +128,7 @@ func declareExchange(ch *amqp.Channel, name string) error {
 
 // run counts until the connection is gone.
 func (d *deadLetters) run() {
+	defer d.giveUp()
 	ticker := time.NewTicker(burstTick)
 	defer ticker.Stop()
 	for {
@@ -147,6 +148,15 @@ func (d *deadLetters) run() {
 		case <-ticker.C:
 			d.tick()
 		}
+	}
+}
+
+// giveUp ends the bursts that nobody will look at any more. What was still to be counted is gone with the connection.
+func (d *deadLetters) giveUp() {
+	for q := range d.bursts {
+		q.mu.Lock()
+		q.endBurst(unknown)
+		q.mu.Unlock()
 	}
 }
 

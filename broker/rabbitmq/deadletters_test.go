@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
 
@@ -120,6 +121,36 @@ func TestDeadLettersAreCountedAgainAfterTheirExchangeWasDeleted(t *testing.T) {
 	}
 	if e := next[*broker.Overflow](t, q); e.Missed != 85 {
 		t.Errorf("missed is %d", e.Missed)
+	}
+}
+
+// TestABurstThatTheConnectionEndsIsToldAtOnce has a dead letter come of a queue that is lost, just before its connection is: it
+// was lost already, or what it was told of its loss crossed the letter. Nobody else would end the burst then.
+func TestABurstThatTheConnectionEndsIsToldAtOnce(t *testing.T) {
+	s := &Source{opts: Options{RecoverDelay: time.Hour, MaxRecoverDelay: time.Hour}}
+	c := &conn{
+		link: &link{Connection: &amqp.Connection{}}, src: s, gone: make(chan struct{}),
+		owners: make(map[uint64]owner), byQ: make(map[*queue]uint64),
+	}
+	c.dead.init(c)
+	q := newQueue(s, broker.QueueSpec{Stream: "s"})
+	inbox := brokertest.NewInbox(q)
+	letters := make(chan amqp.Delivery, 1)
+	letters <- amqp.Delivery{RoutingKey: c.dead.keyOf(c.numberOf(q))}
+	close(letters)
+	close(c.gone)
+	c.dead.letters = letters
+	c.dead.run()
+	select {
+	case e := <-inbox.Events():
+		if o, ok := e.(*broker.Overflow); !ok || o.Missed != unknown {
+			t.Errorf("got %T %+v", e, e)
+		}
+	default:
+		t.Error("nobody is told")
+	}
+	if q.burst.active {
+		t.Error("the burst goes on")
 	}
 }
 
