@@ -191,6 +191,8 @@ func (d *deadLetters) again() bool {
 		if d.conn.IsClosed() || !wait(d.conn.gone, d.conn.src.backoff(attempt)) {
 			return false
 		}
+		// Where one of two queues was lost the other still has its consumer, which would get half of what is for the new one.
+		_ = d.ch.Close() // An error means that it is closed.
 		err := d.prepare()
 		if err == nil {
 			d.conn.src.log.Warn("dead letters could not be counted for a while", slog.Int("connection", d.conn.number))

@@ -124,6 +124,29 @@ func TestDeadLettersAreCountedAgainAfterTheirExchangeWasDeleted(t *testing.T) {
 	}
 }
 
+func TestDeadLettersAreCountedAgainAfterOneOfTheirQueuesWasDeleted(t *testing.T) {
+	for _, suffix := range []string{"", ".lost"} {
+		t.Run("Queue"+suffix, func(t *testing.T) {
+			url := rabbittest.VHost(t)
+			pub := newPublisher(t, url)
+			pub.declare("events", "topic")
+			s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch = 10, 5 })
+			q := open(t, s, binding(t, "events", "k"))
+			deleteQueue(t, url, internals(t, q).conn.dead.queue+suffix)
+			if e := next[*broker.Overflow](t, q); e.Missed != unknown {
+				t.Fatalf("missed is %d", e.Missed)
+			}
+			pub.flood("events", "k", 100, nil)
+			for range 5 {
+				next[*broker.Delivery](t, q)
+			}
+			if e := next[*broker.Overflow](t, q); e.Missed != 85 {
+				t.Errorf("missed is %d", e.Missed)
+			}
+		})
+	}
+}
+
 // TestABurstThatTheConnectionEndsIsToldAtOnce has a dead letter come of a queue that is lost, just before its connection is: it
 // was lost already, or what it was told of its loss crossed the letter. Nobody else would end the burst then.
 func TestABurstThatTheConnectionEndsIsToldAtOnce(t *testing.T) {
