@@ -67,6 +67,7 @@ func (s *Source) openConn(number int) (*conn, error) {
 	c.dead.init(c)
 	stop := context.AfterFunc(s.life, func() { _ = l.wire.Close() })
 	err = c.dead.prepare()
+	c.dead.since = time.Now()
 	if !stop() || err != nil {
 		l.close(closeWithin)
 		return nil, fmt.Errorf("preparing a connection to the broker: %w", err)

@@ -43,8 +43,8 @@ const unknown int64 = -1
 // deadLetters counts what the broker dropped from a connection's queues.
 type deadLetters struct {
 	conn    *conn
-	queue   string // random: a publisher who knew it could make the broker see a cycle
-	since   time.Time
+	queue   string    // random: a publisher who knew it could make the broker see a cycle
+	since   time.Time // since when it counts
 	ch      *amqp.Channel
 	letters <-chan amqp.Delivery
 	signals <-chan amqp.Delivery
@@ -116,7 +116,6 @@ func (d *deadLetters) prepare() error {
 			return err
 		}
 	}
-	d.since = time.Now()
 	return nil
 }
 
@@ -197,6 +196,7 @@ func (d *deadLetters) again() bool {
 		if err == nil {
 			d.conn.src.log.Warn("dead letters could not be counted for a while", slog.Int("connection", d.conn.number))
 			d.countsLost()
+			d.since = time.Now() // and not before, or the loss would begin only now
 			return true
 		}
 		d.conn.src.log.Warn("cannot count dead letters", slog.Int("connection", d.conn.number), slog.Any("error", err))
