@@ -66,6 +66,25 @@ func TestExchangeMadeAgainBetweenTwoProbesIsBoundAgain(t *testing.T) {
 	})
 }
 
+func TestExchangeWhoseEventNobodyHeardIsBoundAgain(t *testing.T) {
+	url := rabbittest.Private(t).URL() // the plugin publishes in the default virtual host
+	b := binding(t, "amq.topic", "unheard")
+	q := open(t, newSource(t, url), b)
+	eventually(t, "the source listens", func() bool {
+		return strings.Contains(strings.Join(privateQueues(t), " "), ".events.")
+	})
+	inc := internals(t, q) // what is left of an exchange that was deleted and made again
+	if err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b) }); err != nil {
+		t.Fatal(err)
+	}
+	pub := newPublisher(t, url)
+	eventually(t, "messages come again", func() bool {
+		pub.text("amq.topic", "unheard", "again")
+		return len(q.Events()) > 0
+	})
+	wantBody(t, q, "again")
+}
+
 func privateQueues(t *testing.T) []string {
 	t.Helper()
 	out, err := rabbittest.Private(t).Ctl(contextOf(t), "-q", "list_queues", "name")

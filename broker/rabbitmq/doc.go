@@ -39,7 +39,7 @@
 // # Exchanges
 //
 // AMQP says nothing when an exchange is deleted under a binding. So each exchange in use is probed by passive declare,
-// and watched by way of amq.rabbitmq.event where that plugin is on and readable. Where it is not, an exchange that is deleted
-// and made again between two probes goes unnoticed; so all bindings are made again from time to time, twenty in a second,
-// and what was published before its turn came is lost without a word.
+// and watched by way of amq.rabbitmq.event where that plugin is on and readable. Where it is not, and while what it tells is not
+// heard, an exchange that is deleted and made again between two probes goes unnoticed; so all bindings are made again from time
+// to time, twenty in a second, and what was published before its turn came is lost without a word.
 package rabbitmq

@@ -13,7 +13,7 @@ const (
 	eventExchange = "amq.rabbitmq.event"
 	eventDeleted  = "exchange.deleted"
 	eventCreated  = "exchange.created"
-	// eventMaxLength bounds the queue of events. What it drops, the probe finds.
+	// eventMaxLength bounds the queue of events. What it drops, the probe finds, or heal mends.
 	eventMaxLength = 10_000
 	// eventRetry is how long after a refusal the event exchange is tried again: the plugin may be turned on meanwhile.
 	eventRetry = time.Minute
@@ -65,8 +65,6 @@ func (x *exchanges) subscribe(c *conn) (<-chan amqp.Delivery, error) {
 // hear acts on events until the channel is lost or the source closes.
 func (x *exchanges) hear(events <-chan amqp.Delivery) {
 	x.src.log.Info("the broker tells of exchanges that are deleted and made")
-	x.listening.Store(true)
-	defer x.listening.Store(false)
 	for {
 		select {
 		case e, ok := <-events:

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -26,10 +25,8 @@ type exchanges struct {
 	src  *Source
 	told map[string]string // types by name, as the operator said
 	// kick asks for a probe of one exchange right now.
-	kick chan string
-	// listening is true while the broker tells of exchanges that are deleted.
-	listening atomic.Bool
-	unhealed  []*queue // only watch uses it
+	kick     chan string
+	unhealed []*queue // only watch uses it
 
 	mu    sync.Mutex // guards the rest
 	inUse map[string]*exchange

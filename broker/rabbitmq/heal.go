@@ -13,12 +13,9 @@ const healPerSecond = 20
 
 // heal binds a share of all bindings again, which changes nothing at the broker where they are still there. An exchange that
 // was deleted and made again between two probes looks as before and has lost its bindings; AMQP cannot list them. Without
-// this, its subscriptions would be deaf for ever, and not only miss what was published meanwhile. Where the broker tells of
-// deleted exchanges there is no need.
+// this, its subscriptions would be deaf for ever, and not only miss what was published meanwhile. That the broker tells of
+// deleted exchanges is no reason to do without: what happens while the connection that hears it is made again, nobody hears.
 func (x *exchanges) heal() {
-	if x.listening.Load() {
-		return
-	}
 	budget := max(1, int(healPerSecond*x.src.opts.ProbeInterval.Seconds()))
 	if len(x.unhealed) == 0 {
 		x.unhealed = x.src.allQueues()
