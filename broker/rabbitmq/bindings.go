@@ -229,11 +229,9 @@ func (q *queue) unbind(inc *incarnation, bindings []broker.Binding) (removed []*
 	}
 	q.mu.Unlock()
 	for i, b := range having {
-		if b.missing {
-			continue
-		}
+		// One that is missing, too: it may be back, or have been there all along.
 		err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b.binding) })
-		if err == nil || replyCode(err) == amqp.NotFound && !queueGone(err) {
+		if err == nil || q.nothingBound(b, err) {
 			continue
 		}
 		q.bindAgain(inc, having[:i])
@@ -251,6 +249,17 @@ func (q *queue) unbind(inc *incarnation, bindings []broker.Binding) (removed []*
 	q.mu.Unlock()
 	q.src.exchanges.unuse(q, gone)
 	return having, nil
+}
+
+// nothingBound reports whether what unbind answered means that there is no such binding.
+func (q *queue) nothingBound(b *bound, err error) bool {
+	if queueGone(err) {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// What is missing because the broker refused it, as one does that the account may not read, it refuses again.
+	return replyCode(err) == amqp.NotFound || b.missing && channelRefused(err)
 }
 
 func (q *queue) undoUnbind(inc *incarnation, removed []*bound) {

@@ -139,12 +139,15 @@ func TestBindingThatIsNoLongerAllowedIsMissingAfterALoss(t *testing.T) {
 	pub.declare("secret", "topic")
 	mine := restricted(t, url, `.*`)
 	s := newSource(t, mine)
-	allowed, refused := binding(t, "open", "#"), binding(t, "secret", "#")
-	q := open(t, s, allowed, refused)
+	allowed, refused, unbound := binding(t, "open", "#"), binding(t, "secret", "#"), binding(t, "secret", "x")
+	q := open(t, s, allowed, refused, unbound)
 	vhost := vhostOf(t, url)
 	rabbittest.Ctl(t, "-q", "set_permissions", "-p", vhost, "u"+vhost, `^warren\.`, `^warren\.`, `^(warren\..*|open)$`)
 	closeConnections(t, url)
-	recovered(t, q, broker.GapBrokerReconnected, refused)
+	recovered(t, q, broker.GapBrokerReconnected, refused, unbound)
+	if err := q.Unbind(t.Context(), []broker.Binding{unbound}); err != nil {
+		t.Error(err)
+	}
 	pub = newPublisher(t, url)
 	pub.text("open", "k", "on")
 	wantBody(t, q, "on")
@@ -331,6 +334,22 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%+v is accepted", opts)
 		}
 	}
+}
+
+func TestBindingThatOnlySeemsMissingIsUnboundAtTheBroker(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url, func(o *Options) { o.ProbeInterval = time.Hour }) // Nobody finds out.
+	stays, goes := binding(t, "amq.topic", "stays"), binding(t, "amq.topic", "goes")
+	q := open(t, s, stays, goes)
+	q.Queue.(*queue).exchangeGone("amq.topic")
+	wantIDs(t, next[*broker.BindingsLost](t, q).IDs, stays, goes)
+	if err := q.Unbind(t.Context(), []broker.Binding{goes}); err != nil {
+		t.Fatal(err)
+	}
+	pub := newPublisher(t, url)
+	pub.text("amq.topic", "goes", "goes")
+	pub.text("amq.topic", "stays", "stays")
+	wantBody(t, q, "stays")
 }
 
 // stalled is a queue behind a proxy, with a binding to amq.direct by "old".
