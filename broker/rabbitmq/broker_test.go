@@ -155,6 +155,22 @@ func TestBindingThatIsNoLongerAllowedIsMissingAfterALoss(t *testing.T) {
 	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, refused)
 }
 
+func TestRefusedBindingIsNamedHoweverManyFollow(t *testing.T) {
+	url := rabbittest.VHost(t)
+	many := []broker.Binding{binding(t, "amq.topic", "#"), binding(t, "nowhere", "#")}
+	for i := range 200 { // takes longer to send than the broker to refuse
+		many = append(many, bindingWith(t, "amq.headers", "", broker.Table{"i": int64(i), "a": strings.Repeat("x", 60<<10)}))
+	}
+	for _, solo := range []int{1000, -1} {
+		s := newSource(t, url, func(o *Options) { o.SoloQueues = solo })
+		for range 3 {
+			_, err := s.Open(t.Context(), broker.QueueSpec{Stream: "s", Bindings: many})
+			wantCode(t, err, broker.CodeExchangeNotFound, 1)
+		}
+	}
+	eventually(t, "nothing is left", func() bool { return len(subscriptionQueues(t, url)) == 0 })
+}
+
 func TestQueueLimitOfTheVirtualHostIsOverCapacity(t *testing.T) {
 	url := rabbittest.VHost(t)
 	s := newSource(t, url)

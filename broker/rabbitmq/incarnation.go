@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -79,7 +80,8 @@ func (c *conn) make(q *queue, m mode) (inc *incarnation, missing []string, err e
 		return inc, missing, nil
 	}
 	c.discardQueue(name)
-	if limitReached(err) || !channelRefused(err) {
+	// While more was being sent the channel may have been closed, and its reason is lost.
+	if cut := errors.Is(err, amqp.ErrClosed) && !c.IsClosed(); limitReached(err) || !channelRefused(err) && !cut {
 		return nil, nil, queueError(err)
 	}
 	inc, refused, err := c.makeCarefully(q, name, bindings, m)
