@@ -18,6 +18,9 @@ type canary struct {
 	src *Source
 	// token tells our markers from what others publish to the exchange.
 	token string
+	// epoch is what markers count their time from, so that it is the monotonic clock's: a clock that is set back would have a
+	// loss begin after what is missing, or no marker seem to arrive.
+	epoch time.Time
 
 	mu        sync.Mutex // guards the rest
 	up        bool
@@ -32,6 +35,7 @@ type canary struct {
 func (c *canary) init(s *Source) {
 	c.src = s
 	c.token = rand.Text()
+	c.epoch = time.Now()
 }
 
 // run connects, again and again, until the source closes.
@@ -151,9 +155,14 @@ func (c *canary) publish(ch *amqp.Channel) (*amqp.DeferredConfirmation, error) {
 	c.sent = now
 	c.mu.Unlock()
 	return ch.PublishWithDeferredConfirm(c.src.exchange, canaryKey, false, false, amqp.Publishing{
-		MessageId:    fmt.Sprintf("%s.%d", c.token, now.UnixNano()),
+		MessageId:    c.messageID(now),
 		DeliveryMode: amqp.Transient,
 	})
+}
+
+// messageID is that of a marker sent at a time.
+func (c *canary) messageID(sent time.Time) string {
+	return fmt.Sprintf("%s.%d", c.token, sent.Sub(c.epoch))
 }
 
 // sentAt reads the time from a marker's message id.
@@ -163,7 +172,7 @@ func (c *canary) sentAt(messageID string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	n, err := strconv.ParseInt(nanos, 10, 64)
-	return time.Unix(0, n), err == nil
+	return c.epoch.Add(time.Duration(n)), err == nil
 }
 
 // confirm takes in the broker's answer to the last message.

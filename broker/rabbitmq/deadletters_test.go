@@ -149,6 +149,21 @@ func TestDeadLettersAreCountedAgainAfterOneOfTheirQueuesWasDeleted(t *testing.T)
 	}
 }
 
+func TestMarkersAreOfTheMonotonicClock(t *testing.T) {
+	var c canary
+	c.init(nil)
+	now := time.Now()
+	sent, ok := c.sentAt(c.messageID(now))
+	if !ok || sent.Sub(now) != 0 || sent == sent.Round(0) { //nolint:staticcheck // Round takes the monotonic time off, which Equal does not see
+		t.Errorf("a marker sent at %v is read as of %v, %v", now, sent, ok)
+	}
+	for _, id := range []string{"", c.token, c.token + ".", c.token + ".x", "other.1"} {
+		if sent, ok := c.sentAt(id); ok {
+			t.Errorf("%q is read as of %v", id, sent)
+		}
+	}
+}
+
 // TestABurstThatTheConnectionEndsIsToldAtOnce has a dead letter come of a queue that is lost, just before its connection is: it
 // was lost already, or what it was told of its loss crossed the letter. Nobody else would end the burst then.
 func TestABurstThatTheConnectionEndsIsToldAtOnce(t *testing.T) {
