@@ -171,6 +171,12 @@ func TestRefusedBindingIsNamedHoweverManyFollow(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return len(subscriptionQueues(t, url)) == 0 })
 }
 
+func TestExchangeNamedLikeALostQueueIsAnExchange(t *testing.T) {
+	q := open(t, newSource(t, rabbittest.VHost(t)))
+	odd := binding(t, "NOT_FOUND - no queue ", "k")
+	wantCode(t, q.Bind(t.Context(), []broker.Binding{odd}), broker.CodeExchangeNotFound, 0)
+}
+
 func TestQueueLimitOfTheVirtualHostIsOverCapacity(t *testing.T) {
 	url := rabbittest.VHost(t)
 	s := newSource(t, url)

@@ -305,9 +305,11 @@ func (c *conn) discardQueue(name string) bool {
 	return true
 }
 
-// queueGone reports whether the broker said NOT_FOUND of a queue and not of an exchange, which only its text tells apart.
+// queueGone reports whether the broker said NOT_FOUND of a queue and not of an exchange, which only its text tells apart. That
+// names the exchange, whose name may be anything.
 func queueGone(err error) bool {
-	return replyCode(err) == amqp.NotFound && strings.Contains(err.Error(), "no queue")
+	var e *amqp.Error
+	return replyCode(err) == amqp.NotFound && errors.As(err, &e) && strings.HasPrefix(e.Reason, "NOT_FOUND - no queue ")
 }
 
 // nextName names the next incarnation.
