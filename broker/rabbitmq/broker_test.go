@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,36 @@ func TestExchangeWhoseEventNobodyHeardIsBoundAgain(t *testing.T) {
 		return len(q.Events()) > 0
 	})
 	wantBody(t, q, "again")
+}
+
+func TestEventsAreHeardAgainAndCostNoChannels(t *testing.T) {
+	node := rabbittest.Private(t)
+	newSource(t, node.URL(), func(o *Options) { o.ProbeInterval = time.Hour }) // no channels of others
+	eval := func(expr string) string {
+		out, err := node.Eval(contextOf(t), expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	const queues = `[Q || Q <- rabbit_amqqueue:list(<<"/">>), string:find(element(4, amqqueue:get_name(Q)), ".events.") =/= nomatch]`
+	heard := func() bool {
+		return eval(`length([ok || Q <- `+queues+`, {ok, _, N} <- [rabbit_amqqueue:stat(Q)], N > 0])`) == "1"
+	}
+	eventually(t, "the source listens", heard)
+	count := func() int {
+		n, err := strconv.Atoi(eval(`length(rabbit_channel:list_local())`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := count()
+	for range 3 {
+		eval(`[rabbit_amqqueue:delete(Q, false, false, <<"test">>) || Q <- ` + queues + `]`)
+		eventually(t, "the source listens again", heard)
+	}
+	eventually(t, "there are as many channels as before", func() bool { return count() <= before })
 }
 
 func privateQueues(t *testing.T) []string {

@@ -25,11 +25,12 @@ func (x *exchanges) listen() {
 	for attempt := 0; ; attempt++ {
 		pause := x.src.backoff(attempt)
 		if c := x.src.pool.any(); c != nil {
-			events, err := x.subscribe(c)
+			ch, events, err := x.subscribe(c)
 			switch {
 			case err == nil:
 				attempt = 0
 				x.hear(events)
+				_ = ch.Close() // It is open still when it is the queue that was lost.
 				x.forgetTypes()
 				pause = x.src.backoff(0)
 			case channelRefused(err):
@@ -43,23 +44,24 @@ func (x *exchanges) listen() {
 	}
 }
 
-func (x *exchanges) subscribe(c *conn) (<-chan amqp.Delivery, error) {
+func (x *exchanges) subscribe(c *conn) (*amqp.Channel, <-chan amqp.Delivery, error) {
 	ch, err := c.Channel()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name := "warren." + x.src.opts.Node + ".events." + rand.Text()
 	args := amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(eventMaxLength)}
 	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, key := range []string{eventDeleted, eventCreated} {
 		if err := ch.QueueBind(name, key, eventExchange, false, nil); err != nil {
 			c.discardQueue(name)
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return ch.Consume(name, name, true, false, false, false, nil)
+	events, err := ch.Consume(name, name, true, false, false, false, nil)
+	return ch, events, err
 }
 
 // hear acts on events until the channel is lost or the source closes.
