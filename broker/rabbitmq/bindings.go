@@ -203,7 +203,16 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 func (q *queue) undoBind(inc *incarnation, added []broker.Binding) {
 	q.unbindQuietly(inc, added)
 	q.mu.Lock()
+	var told []string // that they are missing, which for the core they would still be when they are bound again
+	for _, b := range q.bounds {
+		if b.missing && containsBinding(added, b.binding) {
+			told = append(told, b.binding.ID())
+		}
+	}
 	q.take(added)
+	if told != nil {
+		q.post(&broker.BindingsBack{IDs: told})
+	}
 	q.mu.Unlock()
 	q.src.exchanges.unuse(q, added)
 }

@@ -474,6 +474,20 @@ func TestBindWhoseContextEndsIsUndone(t *testing.T) {
 	x.wantOnlyOld(t)
 }
 
+func TestBindingLostBeforeItsBindIsUndoneIsNotMissingForEver(t *testing.T) {
+	s := newSource(t, rabbittest.VHost(t), func(o *Options) { o.ProbeInterval = time.Hour }) // It finds nothing missing.
+	old, fresh := binding(t, "amq.direct", "old"), binding(t, "amq.direct", "fresh")
+	q := open(t, s, old)
+	if err := q.Bind(t.Context(), []broker.Binding{fresh}); err != nil {
+		t.Fatal(err)
+	}
+	inner := q.Queue.(*queue)
+	inner.exchangeGone("amq.direct")
+	wantIDs(t, next[*broker.BindingsLost](t, q).IDs, old, fresh)
+	inner.undoBind(internals(t, q), []broker.Binding{fresh})
+	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, fresh)
+}
+
 func TestUnbindThatTakesTooLongIsUndoneWithAGap(t *testing.T) {
 	x := newStalled(t)
 	old := binding(t, "amq.direct", "old")
