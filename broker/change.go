@@ -81,7 +81,7 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 		return err
 	}
 	s.remember(removed)
-	return s.settle(want, removed)
+	return s.settle(want)
 }
 
 // maxArguments bounds the arguments of all bindings of a subscription, as JSON:
@@ -118,7 +118,7 @@ func (s *Subscription) rebind(ctx context.Context, now, added, removed, requeste
 			// The connection is most likely gone, and recovery binds what the queue
 			// knows. That is too much rather than too little, but nobody's secret:
 			// who asks for the bindings sees them, and can remove them.
-			_ = s.settle(append(now, added...), nil)
+			_ = s.settle(append(now, added...))
 		}
 	}
 	return err
@@ -135,12 +135,9 @@ func tried(err error, bindings []Binding) []Binding {
 }
 
 // settle makes the new bindings known and puts the marker into the log.
-func (s *Subscription) settle(want, removed []Binding) error {
+func (s *Subscription) settle(want []Binding) error {
 	s.mu.Lock()
 	s.bindings = want
-	for _, b := range removed {
-		delete(s.missing, b.id)
-	}
 	s.listJSON = nil
 	s.mu.Unlock()
 	s.pump.mark()

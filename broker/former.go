@@ -34,6 +34,9 @@ func (s *Subscription) remember(gone []Binding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetFormer()
+	for _, b := range gone {
+		delete(s.missing, b.id) // or it would be when it is bound again
+	}
 	until := s.log.newest + pumpBatch + uint64(s.broker.limits.QueueBacklog)
 	gone = withoutArguments(gone)
 	ids := idsOf(gone)
