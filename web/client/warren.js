@@ -865,7 +865,11 @@ export class Subscription extends EventTarget {
         if (changed) this.bindings = changed.bindings;
         return;
       } catch (error) {
-        if (error.code === "binding_not_found") return; // it is gone, as was wanted
+        if (error.code === "binding_not_found") { // it is gone, as was wanted, but the others are still bound
+          list = list.filter((_, index) => index !== (error.problem.binding ?? 0));
+          if (list.length) continue;
+          return;
+        }
         if (error instanceof WarrenError || this.#closed) throw error;
         await sleep(Math.random() * this.#settings.retryBase); // a cut; both ways are idempotent
       }
@@ -880,7 +884,12 @@ export class Subscription extends EventTarget {
     const path = `/${this.#id}/bindings`;
     if (type === "bind") return this.#rest("POST", path, { bindings: list });
     let changed;
-    for (const { id } of this.bindings.filter(within(list))) changed = await this.#rest("DELETE", `${path}/${id}`);
+    for (const { id } of this.bindings.filter(within(list))) {
+      changed = await this.#rest("DELETE", `${path}/${id}`).catch((error) => {
+        if (error.code !== "binding_not_found") throw error;
+        return changed;
+      });
+    }
     return changed;
   }
 

@@ -22,6 +22,17 @@ test("bind and unbind are requests on a WebSocket, one after the other", async (
   assert.deepEqual(sub.bindings, [other]);
 });
 
+test("a binding that is gone already does not keep the others bound", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const unbound = sub.unbind([other, binding]);
+  const first = await attachment.request("unbind");
+  attachment.send({ type: "error", ref: first.ref, problem: { code: "binding_not_found", title: "No such binding", status: 404, binding: 0 } });
+  const second = await attachment.request("unbind");
+  assert.deepEqual(second.bindings, [binding]);
+  attachment.send({ type: "error", ref: second.ref, problem: { code: "binding_not_found", title: "No such binding", status: 404, binding: 0 } });
+  await unbound;
+});
+
 test("a refused bind rejects with the gateway's words and changes nothing", async (t) => {
   const { sub, attachment } = await subscribed(t, {}, owned);
   const bound = sub.bind(other);

@@ -39,6 +39,20 @@ for (const transport of ["ws", "sse"]) {
     assert.equal(sub.state, "live");
   });
 
+  test(`a binding that somebody else took away is no obstacle to unbinding others over ${transport}`, async (t) => {
+    const gateway = await Gateway.start(t);
+    const warren = client(t, gateway.url, { transport });
+    const list = ["a", "b", "c"].map((key) => ({ exchange: "amq.topic", routing_key: key }));
+    const sub = await warren.subscribe(list, { share: false });
+    await sub.pause(); // on SSE it then does not hear of the deletion
+    const path = `/v1/subscriptions/${sub.id}`;
+    const { id } = sub.bindings.find((binding) => binding.routing_key === "a");
+    await warren.request("DELETE", `${path}/bindings/${id}`);
+    await sub.unbind(list.slice(0, 2));
+    assert.deepEqual((await warren.request("GET", path)).bindings.map((binding) => binding.routing_key), ["c"]);
+    assert.deepEqual(sub.bindings.map((binding) => binding.routing_key), ["c"]);
+  });
+
   test(`a shared subscription that changes becomes an owned one with one gap over ${transport}`, async (t) => {
     const gateway = await Gateway.start(t);
     const sub = await client(t, gateway.url, { transport }).subscribe({ exchange: "amq.fanout" });
