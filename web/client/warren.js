@@ -166,10 +166,11 @@ export class Warren {
       base: gatewayBase(url),
       settings,
       token: () => this.#ask(),
-      // Ask again, once for all subscriptions. False if there is nobody to ask.
+      given: 0, // tokens by auth()
+      // Ask again, once for all subscriptions. False if there is neither somebody to ask nor a newer token.
       expire: (token) => {
         if (this.#current === token) this.#token = undefined;
-        return typeof settings.token === "function";
+        return typeof settings.token === "function" || settings.token !== token;
       },
       request: (...args) => this.request(...args),
       closed: (subscription) => this.#subscriptions.delete(subscription),
@@ -212,6 +213,7 @@ export class Warren {
 
   async auth(token) {
     this.#context.settings.token = token;
+    this.#context.given++;
     this.#token = undefined;
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.renew()));
   }
@@ -428,7 +430,8 @@ export class Subscription extends EventTarget {
       return this.#changed();
     }
     this.#held = false;
-    const link = { kind, due: now() + this.#settings.timeout, close: noop, overlap: 0 };
+    const { given } = this.#context;
+    const link = { kind, due: now() + this.#settings.timeout, close: noop, overlap: 0, given };
     if (role === "link") this.#link = link;
     else this.#candidate = link;
     this.#watch(link);
@@ -519,6 +522,7 @@ export class Subscription extends EventTarget {
     this.#changed();
     this.#notify(this.#watchers);
     this.#flow();
+    if (link.given !== this.#context.given) this.renew().catch(noop); // auth() came while it was being opened
   }
 
   #append(link, frame, size) {

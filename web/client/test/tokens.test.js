@@ -114,6 +114,34 @@ test("auth() presents a token by hand, and says if it is refused", async (t) => 
   await assert.rejects(given, { code: "forbidden_binding" });
 });
 
+test("auth() while a stream is being opened: the old token's refusal is not the end", async (t) => {
+  const { gateway, warren } = await setup(t, { token: "T" });
+  const opening = warren.subscribe(binding);
+  const attachment = await gateway.attached();
+  assert.equal((await attachment.request("auth")).token, "T");
+  await warren.auth("U");
+  attachment.bye(4401, "unauthorized");
+  const next = (await gateway.attached()).ready();
+  assert.equal((await next.request("auth")).token, "U");
+  await opening;
+});
+
+for (const transport of ["ws", "sse"]) {
+  test(`auth() while a stream is being opened is made up for once it is open, over ${transport}`, async (t) => {
+    const { gateway, warren } = await setup(t, { token: "T", transport });
+    warren.open(binding);
+    const attachment = await gateway.attached();
+    if (transport === "ws") await attachment.request("auth");
+    await warren.auth("U");
+    attachment.ready();
+    if (transport === "ws") return assert.equal((await attachment.request("auth")).token, "U");
+    const next = (await gateway.attached()).ready();
+    assert.equal(next.headers.authorization, "Bearer U");
+    await until(() => attachment.closed);
+    assert.equal(gateway.attachments.length, 2);
+  });
+}
+
 test("REST calls ask again after a 401", async (t) => {
   let asked = 0;
   const { gateway, warren } = await setup(t, { token: () => `T${++asked}` });
