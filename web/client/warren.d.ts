@@ -142,7 +142,7 @@ export interface WarrenOptions extends Cancellable {
   EventSource?: unknown;
   /** Of fetch. Default `same-origin`; `include` sends cookies to another origin. */
   credentials?: RequestCredentials;
-  /** Milliseconds assumed between pings until the gateway's own interval is known. Default 15,000; 2.5 of them without a frame end a stream. */
+  /** Milliseconds assumed between pings until the gateway's own interval is known. Default 15,000; 2.5 of them without a frame end a stream, on a WebSocket until then only if it does not answer a ping either. */
   heartbeat?: number;
   /** Milliseconds from opening a stream to its `ready`. Default 10,000. */
   timeout?: number;

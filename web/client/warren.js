@@ -487,6 +487,7 @@ export class Subscription extends EventTarget {
   #receive(link, frame, size) {
     const { type } = frame;
     link.grace = false;
+    this.#calm(link);
     if (link === this.#candidate && type === "ready" && !this.#takeOver(link)) return;
     if (link.ready || type === "ready") link.due = now() + 2.5 * this.#heartbeat;
     if (type === "message" || type === "gap" || type === "bindings") this.#append(link, frame, size);
@@ -544,12 +545,27 @@ export class Subscription extends EventTarget {
   #learn(link, { time }) {
     const apart = Date.parse(time) - Date.parse(link.pinged);
     if (apart > 0) {
-      this.#heartbeat = Math.max(apart, 1000);
       this.#learned = true;
-      link.due = now() + 2.5 * this.#heartbeat;
-      this.#watch(link);
+      this.#assume(link, Math.max(apart, 1000));
     }
+    link.progress = true;
     this.#emit("ping", { time });
+  }
+
+  // A stream that lived without a long silence shows that the heartbeat need not be assumed longer than it was set.
+  #calm(link) {
+    const at = now();
+    const { heartbeat } = this.#settings;
+    link.slow ||= at - link.last > 2.5 * heartbeat;
+    link.last = at;
+    if (link.slow || this.#learned || this.#heartbeat === heartbeat) return;
+    if (at - link.ready > 2.5 * this.#heartbeat) this.#assume(link, heartbeat);
+  }
+
+  #assume(link, heartbeat) {
+    this.#heartbeat = heartbeat;
+    link.due = now() + 2.5 * heartbeat;
+    this.#watch(link);
   }
 
   #watch(link) {
@@ -558,9 +574,11 @@ export class Subscription extends EventTarget {
       if (link !== this.#link && link !== this.#candidate) return;
       const late = now() - link.due;
       if (late < 0) return this.#watch(link);
-      if (link.ready && late > 2000 && !link.grace) return this.#probe(link); // the timer slept: ask before judging
-      // A heartbeat longer than assumed looks like death.
-      if (link.ready && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
+      // The timer slept, or a heartbeat longer than assumed looks like death: ask before judging.
+      const unsure = late > 2000 || (link.send && !this.#learned);
+      if (link.ready && unsure && !link.grace) return this.#probe(link);
+      // SSE cannot ask. What was busy before says nothing about heartbeats.
+      if (link.ready && !link.send && !link.progress && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
       this.#ended(link, { reason: "timeout", dead: true });
     }, Math.max(link.due - now(), 0));
   }

@@ -153,11 +153,33 @@ for (const transport of ["ws", "sse"]) {
   test(`a dead stream over ${transport} is noticed by the missing ping`, async (t) => {
     const { gateway, attachment } = await subscribed(t, { transport, heartbeat: 40 });
     const begun = performance.now();
-    await gateway.attached();
+    await until(() => gateway.attachments.length === 2, "another attachment", 10_000); // a WebSocket is asked first
     assert.ok(performance.now() - begun >= 80, "not before 2.5 heartbeats");
     await until(() => attachment.closed);
   });
 }
+
+test("a WebSocket whose heartbeat is not known is asked before it is left", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { heartbeat: 40 });
+  await attachment.request("ping");
+  attachment.send({ type: "pong" }).messages(1);
+  await until(() => sub.position === "s.1");
+  assert.equal(sub.state, "live");
+  assert.equal(gateway.attachments.length, 1);
+});
+
+test("streams that were busy and died do not make the client more patient", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "sse", heartbeat: 60 });
+  let last = attachment;
+  for (let n = 1; n <= 5; n++) {
+    last.messages(n);
+    await until(() => sub.position === `s.${n}`);
+    const begun = performance.now();
+    last = (await gateway.attached()).ready();
+    const waited = performance.now() - begun;
+    assert.ok(waited < 1000, `the cut ${n} was noticed after ${waited} ms`); // doubled each time, the fifth would take 2.4 s
+  }
+});
 
 test("pings keep a silent stream alive and teach the heartbeat", async (t) => {
   const { gateway, sub, attachment } = await subscribed(t, { heartbeat: 60 });
@@ -169,6 +191,21 @@ test("pings keep a silent stream alive and teach the heartbeat", async (t) => {
   await until(() => performance.now() - silent > 400);
   assert.equal(gateway.attachments.length, 1);
   assert.equal(sub.state, "live");
+});
+
+test("a busy stream makes up for silent ones that made the client patient", async (t) => {
+  const { gateway, sub } = await subscribed(t, { transport: "sse", heartbeat: 200 });
+  (await gateway.attached()).ready(); // after 0.5 s
+  const busy = (await gateway.attached()).ready(); // after 1 s
+  const begun = performance.now();
+  for (let n = 1; performance.now() - begun < 2100; n++) { // 2.5 heartbeats, which are assumed to be 800 ms by now
+    busy.messages(n);
+    await until(() => sub.position === `s.${n}`);
+  }
+  const silent = performance.now();
+  await gateway.attached();
+  const waited = performance.now() - silent;
+  assert.ok(waited < 1500, `noticed after ${waited} ms`);
 });
 
 test("a handshake that is never answered is given up", async (t) => {
