@@ -395,8 +395,9 @@ export class Subscription extends EventTarget {
   async renew() {
     const link = this.#link;
     if (!link?.ready) return;
-    if (!link.send) return this.#challenge(link.kind);
     const token = await this.#context.token();
+    if (link !== this.#link) return this.renew(); // replaced meanwhile
+    if (!link.send) return this.#challenge(link.kind);
     await this.#request(link, { type: "auth", token }).catch(unlessLost);
     if (link === this.#link) this.#holdToken(link, token);
   }

@@ -142,6 +142,19 @@ for (const transport of ["ws", "sse"]) {
   });
 }
 
+test("auth() settles though its stream was replaced while the token was fetched", async (t) => {
+  const { gateway, warren, sub, attachment } = await subscribed(t, { token: "T" });
+  let give;
+  const given = warren.auth(() => new Promise((resolve) => { give = resolve; }));
+  await until(() => give);
+  attachment.cut();
+  await until(() => sub.state === "recovering");
+  give("U");
+  await given;
+  const next = (await gateway.attached()).ready();
+  assert.equal((await next.request("auth")).token, "U");
+});
+
 test("REST calls ask again after a 401", async (t) => {
   let asked = 0;
   const { gateway, warren } = await setup(t, { token: () => `T${++asked}` });
