@@ -256,7 +256,7 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
   /** Messages with ready, gap and bindings frames at their place. */
   frames(options?: Cancellable & { preventClose?: boolean }): AsyncIterableIterator<Frame<T>>;
 
-  /** Resolves when a stream is open, rejects when the subscription closes before. */
+  /** Resolves when a stream is open, or was and waits for its reader; rejects when the subscription closes before. */
   whenReady(options?: Cancellable): Promise<void>;
   /** Resolves when the broker has confirmed. On a shared subscription the first change moves to an owned one, with a `gap`. */
   bind(bindings: Binding | Binding[], options?: Cancellable): Promise<void>;

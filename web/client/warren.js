@@ -362,7 +362,8 @@ export class Subscription extends EventTarget {
 
   whenReady({ signal } = {}) {
     return this.#abortable(signal, async () => {
-      while (!this.#link?.ready) {
+      // A stream may bring more than is held before anybody reads: it is left again at once, and the reader brings it back.
+      while (!this.#link?.ready && !(this.#started && this.#held)) {
         if (this.#closed) throw this.error ?? new WarrenError("closed");
         await new Promise((resolve) => this.#watchers.push(resolve));
       }

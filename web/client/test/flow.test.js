@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../testing/fakegateway.js";
-import { collect, payload, subscribed, take } from "../testing/setup.js";
+import { binding, collect, payload, setup, subscribed, take } from "../testing/setup.js";
 
 // Answers pause and resume requests as the gateway does.
 function obedient(attachment) {
@@ -104,6 +104,24 @@ test("a gateway that does not pause is left until the reader has caught up", asy
   next.ready().messages(count + 1, count + 10);
   got.push(...await take(loop, 10));
   assert.deepEqual(got.map(payload), Array.from({ length: count + 10 }, (_, n) => n + 1));
+});
+
+test("subscribe() resolves though its stream brings at once more than is held", async (t) => {
+  const { gateway, warren } = await setup(t, { transport: "sse" });
+  const opening = warren.subscribe(binding, { from: "earliest", highWater: 8, signal: AbortSignal.timeout(5000) });
+  const frames = [{ type: "ready", id: "s.0", stream: "s", bindings: [binding], resumed: false }];
+  for (let n = 1; n <= 12; n++) frames.push({ type: "message", id: `s.${n}`, payload: n, payload_encoding: "json" });
+  const first = await gateway.attached();
+  first.raw(frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("")); // in one piece
+  const sub = await opening;
+  assert.equal(sub.state, "live");
+  const loop = sub.messages();
+  const got = await take(loop, 7);
+  const next = await gateway.attached();
+  assert.equal(next.query.get("after"), "s.7");
+  next.ready().messages(8, 9);
+  got.push(...await take(loop, 2));
+  assert.deepEqual(got.map(payload), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
 test("a slow reader of SSE leaves and comes back at its position", async (t) => {

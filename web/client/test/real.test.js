@@ -91,6 +91,16 @@ for (const transport of ["ws", "sse"]) {
     assert.deepEqual(got, numbers(1, 50));
   });
 
+  test(`what is kept may be more than the client holds over ${transport}`, async (t) => {
+    const gateway = await Gateway.start(t);
+    const warren = client(t, gateway.url, { transport });
+    const first = await warren.subscribe({ exchange: "amq.fanout" });
+    await gateway.publish("amq.fanout", 1, 200);
+    await until(() => first.position.endsWith(".200"));
+    const sub = await warren.subscribe({ exchange: "amq.fanout" }, { from: "earliest", highWater: 8, signal: AbortSignal.timeout(10_000) });
+    assert.deepEqual((await take(sub.messages(), 200)).map(payload), numbers(1, 200));
+  });
+
   test(`a slow reader over ${transport} holds a bounded number of frames and gets exact gaps`, async (t) => {
     const gateway = await Gateway.start(t, "--log-frames", "2000");
     const sub = await client(t, gateway.url, { transport, highWater: 100 }).subscribe({ exchange: "amq.fanout" });
