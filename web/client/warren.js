@@ -21,7 +21,6 @@ const LOST = new Error("connection lost"); // why a request was left unanswered
 const now = () => performance.now();
 const offline = () => globalThis.navigator?.onLine === false;
 const noop = () => {};
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const unlessLost = (error) => { if (error !== LOST) throw error; };
 const rethrow = (error) => queueMicrotask(() => { throw error; });
 // The `reconnect` column of the close codes.
@@ -75,8 +74,10 @@ const expiry = (token) => attempt(() => JSON.parse(atob(token.split(".")[1].repl
 const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 function normalize(bindings) {
-  return [bindings ?? []].flat().map(({ exchange, routing_key = "#", arguments: args }) =>
+  const list = [bindings ?? []].flat().map(({ exchange, routing_key = "#", arguments: args }) =>
     args && Object.keys(args).length ? { exchange, routing_key, arguments: args } : { exchange, routing_key });
+  JSON.stringify(list); // what cannot be sent throws here, rather than at every attempt
+  return list;
 }
 
 const key = ({ exchange, routing_key, arguments: args }) =>
@@ -370,11 +371,11 @@ export class Subscription extends EventTarget {
     });
   }
 
-  bind(bindings, options) {
+  async bind(bindings, options) {
     return this.#change("bind", normalize(bindings), options);
   }
 
-  unbind(bindings, options) {
+  async unbind(bindings, options) {
     return this.#change("unbind", normalize(bindings), options);
   }
 
@@ -878,7 +879,8 @@ export class Subscription extends EventTarget {
   }
 
   async #apply(type, list) {
-    for (;;) {
+    const { retryBase, retryCap } = this.#settings;
+    for (let step = retryBase; ; step = Math.min(step * 2, retryCap)) {
       if (!this.#held) await this.whenReady();
       try {
         if (!this.#id) return await this.#moveTo(type, list);
@@ -894,8 +896,14 @@ export class Subscription extends EventTarget {
           if (list.length) continue;
           return;
         }
-        if (error instanceof WarrenError || this.#closed) throw error;
-        await sleep(Math.random() * this.#settings.retryBase); // a cut; both ways are idempotent
+        if (this.#closed) throw this.error ?? new WarrenError("closed");
+        if (error instanceof WarrenError) throw error;
+        let timer; // a cut; both ways are idempotent
+        await new Promise((resolve) => {
+          timer = setTimeout(resolve, Math.random() * step);
+          this.#watchers.push(resolve); // a new stream, or the end
+        });
+        clearTimeout(timer);
       }
     }
   }

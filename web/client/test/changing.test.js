@@ -174,7 +174,30 @@ test("closing rejects a change that waits", async (t) => {
   const bound = sub.bind(other);
   await attachment.request("bind");
   await sub.close();
-  await assert.rejects(bound);
+  await assert.rejects(bound, { code: "closed" });
+});
+
+test("what JSON cannot hold is refused at once", async (t) => {
+  const { sub, warren } = await subscribed(t, {}, owned);
+  const never = { exchange: "e", arguments: { n: 1n } };
+  await assert.rejects(sub.bind(never), TypeError);
+  await assert.rejects(warren.subscribe(never), TypeError);
+});
+
+test("a change that cannot reach the gateway is tried less and less often, until the end", async (t) => {
+  let tries = 0;
+  const { sub } = await subscribed(t, {
+    transport: "sse", retryBase: 20, retryCap: 60_000,
+    fetch: (url, init) => (init.method === "POST" ? Promise.reject(new TypeError("no network", { cause: ++tries })) : fetch(url, init)),
+  }, owned);
+  t.mock.method(Math, "random", () => 1);
+  await sub.pause();
+  const bound = sub.bind(other);
+  const begun = performance.now();
+  await until(() => tries === 5);
+  assert.ok(performance.now() - begun >= 290, "20, 40, 80 and 160 ms between them");
+  await sub.close();
+  await assert.rejects(bound, { code: "closed" });
 });
 
 test("REST calls of one's own carry the token and throw problems", async (t) => {
