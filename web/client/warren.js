@@ -390,8 +390,13 @@ export class Subscription extends EventTarget {
   async use(transport) {
     this.#settings = { ...this.#settings, transport };
     this.#misses = 0;
-    const kind = transport === "auto" ? this.#kinds()[0] : transport;
-    if (this.#link?.ready && this.#link.kind !== kind) this.#challenge(kind);
+    const [kind] = this.#kinds();
+    clearTimeout(this.#upgrade); // it was for the choice before
+    this.#upgrade = 0;
+    if (this.#candidate?.kind !== kind) this.#dismiss();
+    if (!this.#link?.ready) return;
+    if (this.#link.kind !== kind) this.#challenge(kind);
+    this.#scheduleUpgrade();
   }
 
   async renew() {
@@ -610,8 +615,13 @@ export class Subscription extends EventTarget {
   // A second stream that takes over when it is ready; what both deliver is dropped by id.
   #challenge(kind) {
     if (!this.#link?.ready || this.#move || this.#candidate?.kind === kind) return;
-    this.#release(this.#candidate);
+    this.#dismiss();
     this.#connect(kind, "candidate");
+  }
+
+  #dismiss() {
+    this.#release(this.#candidate);
+    this.#candidate = null;
   }
 
   #takeOver(link) {
@@ -661,8 +671,8 @@ export class Subscription extends EventTarget {
 
   #drop(detail) {
     this.#release(this.#link);
-    this.#release(this.#candidate);
-    this.#link = this.#candidate = null;
+    this.#link = null;
+    this.#dismiss();
     clearTimeout(this.#retry);
     this.#forget();
     this.#changed(detail);

@@ -57,6 +57,37 @@ test("use() moves back and forth without a pause", async (t) => {
   assert.deepEqual(states.filter((state) => state !== "live"), []);
 });
 
+test("use() is not undone by a return to WebSocket that was planned or under way", async (t) => {
+  for (const underWay of [false, true]) {
+    const { gateway, warren } = await setup(t, { upgradeAfter: 60 });
+    gateway.refuseWebSocket = true;
+    const sub = warren.open(binding);
+    (await gateway.attached()).ready();
+    await sub.whenReady();
+    gateway.refuseWebSocket = false;
+    const ws = underWay && await gateway.attached();
+    sub.use("sse");
+    if (ws) ws.ready();
+    const begun = performance.now();
+    await until(() => performance.now() - begun > 200);
+    assert.equal(sub.transport, "sse");
+    assert.equal(gateway.attachments.length, underWay ? 2 : 1);
+  }
+});
+
+test("use(\"auto\") tries again where WebSocket does not come through yet", async (t) => {
+  const { gateway, warren } = await setup(t, { upgradeAfter: 40 });
+  const sub = warren.open(binding, { transport: "sse" });
+  (await gateway.attached()).ready();
+  await sub.whenReady();
+  gateway.refuseWebSocket = true;
+  sub.use("auto");
+  await until(() => gateway.refused >= 2);
+  gateway.refuseWebSocket = false;
+  (await gateway.attached()).ready();
+  await until(() => sub.transport === "ws");
+});
+
 test("a newcomer that fails leaves the stream alone", async (t) => {
   const { gateway, sub, attachment } = await subscribed(t, { timeout: 50 });
   const got = collect(sub, "message", payload);
