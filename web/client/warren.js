@@ -652,14 +652,17 @@ export class Subscription extends EventTarget {
     }, this.#upgradeWait * (0.75 + Math.random() / 2));
   }
 
-  // A token that can be asked for again is renewed before it ends.
-  #holdToken(link, token) {
+  // A token that can be asked for again is renewed before it ends; until then also when there was none to be had.
+  #holdToken(link, token, failed) {
     link.token = token;
     clearTimeout(link.renewal);
     const left = expiry(token) - Date.now();
+    const wait = failed ? left / 5 : left - Math.min(left / 5, 30_000);
     if (left > 0) link.renewal = setTimeout(() => {
-      if (this.#context.expire(token)) this.renew().catch(noop); // the old one says why at its end
-    }, Math.min(Math.max(left - Math.min(left / 5, 30_000), 1000), 2 ** 31 - 1));
+      if (this.#context.expire(token)) this.renew().catch((error) => { // a refused one says why at the old one's end
+        if (error.code === "token_unavailable" && link === this.#link) this.#holdToken(link, token, true);
+      });
+    }, Math.min(Math.max(wait, 1000), 2 ** 31 - 1));
   }
 
   #release(link, dead) {

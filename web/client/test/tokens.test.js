@@ -90,6 +90,30 @@ test("a token is renewed in place before it ends", async (t) => {
   assert.equal(gateway.attachments.length, 1);
 });
 
+for (const transport of ["ws", "sse"]) {
+  test(`a renewal without an answer is tried again over ${transport}`, async (t) => {
+    const tokens = [jwt(1.3, "a"), undefined, jwt(600, "a")];
+    const { gateway, attachment } = await subscribed(t, {
+      transport,
+      token: () => {
+        const token = tokens.shift();
+        if (!token) throw new Error("no network");
+        return token;
+      },
+    });
+    if (transport === "ws") {
+      await attachment.request("auth");
+      await attachment.request("auth");
+      assert.equal(gateway.attachments.length, 1);
+    } else {
+      const next = (await gateway.attached()).ready();
+      assert.match(next.headers.authorization, /^Bearer e/);
+      await until(() => attachment.closed);
+    }
+    assert.deepEqual(tokens, []);
+  });
+}
+
 test("on SSE a new token comes with a new stream that takes over", async (t) => {
   const { gateway, warren, sub, attachment } = await subscribed(t, { transport: "sse", token: "T" });
   const states = collect(sub, "state", ({ state }) => state);
