@@ -608,7 +608,8 @@ export class Subscription extends EventTarget {
     } else if (globalThis.document?.visibilityState !== "hidden" || this.#frozen) {
       this.#frozen = false;
       if (this.#link?.ready) this.#probe(this.#link);
-      else if (!this.#link && !this.#held && !offline()) this.#schedule(Math.random() * this.#settings.retryBase);
+      else if (this.#held) this.#flow(); // who read on while the page was frozen
+      else if (!this.#link && !offline()) this.#schedule(Math.random() * this.#settings.retryBase);
     }
   }
 

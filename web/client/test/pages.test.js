@@ -30,6 +30,18 @@ test("a frozen page leaves and comes back at its position", async (t) => {
   assert.equal(next.query.get("after"), "s.1");
 });
 
+test("a stream that was left for a slow reader comes back though the reader caught up in a frozen page", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "sse" });
+  await sub.pause();
+  await until(() => attachment.closed);
+  fire("freeze");
+  await sub.resume();
+  assert.equal(gateway.attachments.length, 1);
+  fire("resume");
+  (await gateway.attached()).ready();
+  await until(() => sub.state === "live" && sub.transport === "sse");
+});
+
 test("a page that becomes visible does not wait for the backoff, but for what the gateway asked", async (t) => {
   t.mock.method(Math, "random", () => 0.001);
   const { gateway, sub, attachment } = await subscribed(t, { ...patient });
