@@ -168,7 +168,7 @@ export interface SubscribeOptions extends Omit<WarrenOptions, "token" | "credent
   after?: string;
   /** Where to start without `after`: default `latest` on a shared subscription, `unread` on an owned one. */
   from?: "earliest" | "latest" | "unread";
-  /** Start with the newest N retained frames. */
+  /** Start with the newest N retained frames; 0 is `latest`. */
   last?: number;
   /** `raw`: never `json` as payload encoding. */
   payload?: "auto" | "raw";
@@ -196,6 +196,8 @@ export class WarrenError extends Error {
   /** The WebSocket close code of the contract, if there is one. */
   closeCode?: number;
   status?: number;
+  /** Of a refusal by HTTP: when to try again, in milliseconds. */
+  retry_ms?: number;
   problem?: Problem;
 }
 

@@ -473,7 +473,7 @@ export class Subscription extends EventTarget {
     const query = new URLSearchParams();
     if (this.#position) query.set("after", this.#position);
     else if (from) query.set("from", from);
-    else if (last) query.set("last", last);
+    else if (last != null) query.set("last", last);
     link.byId = this.#id && !this.#move;
     if (!link.byId) {
       const list = JSON.stringify(bindings);

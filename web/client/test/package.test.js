@@ -16,6 +16,11 @@ test("the declarations name what the module exports", () => {
   for (const name of Object.keys(module)) assert.match(file("warren.d.ts"), new RegExp(`export (class|function) ${name}\\b`));
 });
 
+test("the declarations have every field of an error", () => {
+  const [, declared] = /class WarrenError [^{]*{(.*?)\n}/s.exec(file("warren.d.ts"));
+  for (const name of Object.keys(new module.WarrenError("x"))) if (name !== "name") assert.match(declared, new RegExp(`\\b${name}\\??:`), name);
+});
+
 test("the declarations have every public member of a subscription", () => {
   const declared = file("warren.d.ts");
   for (const { prototype } of [module.Warren, module.Subscription]) {

@@ -238,4 +238,6 @@ test("a gateway under a path, and options of the first attach", async (t) => {
   assert.equal(attachment.query.get("linger_seconds"), "5");
   attachment.ready();
   await sub.whenReady();
+  warren.open(binding, { last: 0 }); // on an owned subscription it is not the default
+  assert.equal((await gateway.attached()).query.get("last"), "0");
 });
