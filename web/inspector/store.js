@@ -2,7 +2,7 @@
 
 /** At most this many entries are kept. */
 export const MAX_ENTRIES = 50_000;
-/** And at most this many characters of payloads: a thousand messages of 1 MiB would be a gigabyte. */
+/** And at most this many characters of what was published: a thousand messages of 1 MiB would be a gigabyte. */
 export const MAX_CHARS = 64 * 1024 * 1024;
 
 /** A list that grows at one end and shrinks at the other. */
@@ -69,6 +69,7 @@ export class Store {
   /** Adds an entry and gives it its `seq`. */
   add(entry) {
     entry.seq = this.#next++;
+    entry.chars = weigh(entry);
     this.#entries.push(entry);
     this.#count(entry, 1);
     while (this.#entries.length > 1 && (this.#entries.length > this.maxEntries || this.#chars > this.maxChars)) {
@@ -78,8 +79,8 @@ export class Store {
     return entry;
   }
 
-  #count({ type, payload = "" }, n) {
-    this.#chars += n * payload.length;
+  #count({ type, chars }, n) {
+    this.#chars += n * chars;
     if (type === "message") this.messages += n;
   }
 
@@ -92,6 +93,11 @@ export class Store {
     this.#entries.clear();
     this.#chars = this.messages = this.dropped = 0;
   }
+}
+
+// A hostile publisher need not write into the payload: a table of headers may have some 100 KiB.
+function weigh({ payload = "", routing_key: key = "", properties, frame }) {
+  return payload.length + key.length + JSON.stringify(properties ?? frame ?? {}).length;
 }
 
 /** The entries that a test accepts, newest first; markers (gap, ready, …) always. It can be held still. */

@@ -28,6 +28,17 @@ test("large payloads give way sooner, but one always stays", () => {
   assert.equal(store.length, 1);
 });
 
+test("headers count as payloads do, and so do markers", () => {
+  const headers = (i) => ({ ...message(`k.${i}`), properties: { headers: { x: "x".repeat(60) } } });
+  assert.equal(fill({ maxChars: 200 }, 10, headers).store.length, 2);
+  assert.equal(fill({ maxChars: 200 }, 10, () => message("k".repeat(60))).store.length, 3);
+  assert.equal(fill({ maxChars: 200 }, 10, () => ({ type: "gap", frame: { routing_key: "k".repeat(60) } })).store.length, 2);
+  const { store, add } = fill({ maxChars: 200 }, 10, headers);
+  store.clear();
+  for (let i = 0; i < 2; i++) add(headers(i));
+  assert.equal(store.length, 2);
+});
+
 test("a view that is held shows nothing newer, and says how much came", () => {
   const { view, add } = fill({}, 3);
   view.hold(true);
