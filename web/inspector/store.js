@@ -140,6 +140,7 @@ export class View {
 
   /** Takes a new entry of the store. */
   add(entry) {
+    this.#trim(); // nobody may look for hours: a hidden tab draws nothing
     if (this.#takes(entry)) this.#seqs.push(entry.seq);
   }
 

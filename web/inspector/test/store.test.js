@@ -60,6 +60,13 @@ test("a held view empties from its end when the store is full", () => {
   assert.equal(view.pending, 4);
 });
 
+test("a view that nobody looks at does not grow", () => {
+  const { view, add } = fill({ maxEntries: 4 }, 1);
+  view.hold(true);
+  for (let i = 1; i <= 1000; i++) add(message(`k.${i}`));
+  assert.equal(view.pending, 4);
+});
+
 test("a filter finds by text anywhere and by key, and lets markers through", () => {
   const { store, view, add } = fill({}, 0);
   add({ type: "ready", frame: {} });
