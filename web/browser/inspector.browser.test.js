@@ -59,6 +59,22 @@ test("bindings are added, removed and shared by the address, and change while it
   await page.getByText("This binding is there already.").waitFor();
 });
 
+test("a binding that could not be removed comes back to its place, beside what was added meanwhile", async (t) => {
+  const { page } = await setup(t, { query: "" });
+  const list = await page.evaluate(async () => {
+    const { Bindings } = await import("/inspector/bindings.js");
+    const [a, b, c, d] = "abcd".split("").map((key) => ({ exchange: "e", routing_key: key }));
+    let refuse;
+    const form = new Bindings([a, b, c], (what) => what === "unbind" && new Promise((_, reject) => { refuse = reject; }));
+    const removed = form.remove(b);
+    await form.add(d);
+    refuse(new Error("no"));
+    await removed;
+    return form.list.map((binding) => binding.routing_key);
+  });
+  assert.deepEqual(list, ["a", "b", "c", "d"]);
+});
+
 test("start, pause, resume and stop", async (t) => {
   const { server, page } = await setup(t);
   await start(page);

@@ -75,9 +75,11 @@ export class Bindings extends EventTarget {
 
   async remove(binding) {
     this.#fail("");
-    const before = this.list;
+    const at = this.list.indexOf(binding);
     this.#without(binding);
-    return this.#try("unbind", binding, () => { this.list = before; });
+    return this.#try("unbind", binding, () => { // the others may have changed meanwhile
+      if (!this.list.some((other) => same(other, binding))) this.list = [...this.list.slice(0, at), binding, ...this.list.slice(at)];
+    });
   }
 
   async clear() {
