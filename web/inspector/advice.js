@@ -1,5 +1,6 @@
 // What the gateway's and the client's words mean, and what to do about them. The title and detail come from the server
 // where it gave them; these stand in where a stream ended with a bare code.
+import { visible } from "./format.js";
 
 const TABLE = {
   invalid_request: ["The request is not valid", "Change the binding and start again."],
@@ -76,10 +77,10 @@ const GAPS = {
 export function marker(frame) {
   if (frame.type === "gap") {
     const missed = frame.missed === null ? "an unknown number of messages" : `${frame.missed} ${frame.missed === 1 ? "message" : "messages"}`;
-    const about = frame.reason === "oversized" ? ` (${frame.routing_key}, ${frame.size} bytes)` : "";
+    const about = frame.reason === "oversized" ? ` (${visible(frame.routing_key)}, ${frame.size} bytes)` : "";
     return `${missed} missing here: ${GAPS[frame.reason] ?? frame.reason}${about}`;
   }
-  const list = (frame.bindings ?? []).map((b) => `${b.exchange} ${b.routing_key}${b.state === "missing" ? " (missing)" : ""}`).join(", ");
+  const list = (frame.bindings ?? []).map((b) => `${visible(`${b.exchange} ${b.routing_key}`)}${b.state === "missing" ? " (missing)" : ""}`).join(", ");
   if (frame.type === "ready") return `${frame.resumed ? "goes on where it was" : "listening from here"}: ${list || "no bindings"}`;
   return `from here on: ${list || "no bindings"}`;
 }

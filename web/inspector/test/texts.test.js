@@ -75,6 +75,8 @@ test("a gap says how many and why", () => {
   assert.match(marker({ type: "gap", missed: null, reason: "broker_reconnected" }), /^an unknown number/);
   assert.match(marker({ type: "gap", missed: 1, reason: "oversized", routing_key: "k", size: 9 }), /^1 message missing here.*\(k, 9 bytes\)/);
   assert.equal(marker({ type: "bindings", bindings: [{ exchange: "e", routing_key: "#", state: "missing" }] }), "from here on: e # (missing)");
+  assert.match(marker({ type: "gap", missed: 1, reason: "oversized", routing_key: "a\u202eb", size: 9 }), /\(a⟨U\+202E⟩b, 9 bytes\)$/);
+  assert.equal(marker({ type: "ready", bindings: [{ exchange: "e\u202e", routing_key: "a\u202eb", state: "bound" }] }), "listening from here: e⟨U+202E⟩ a⟨U+202E⟩b");
 });
 
 test("a token says for whom it is", () => {
