@@ -162,6 +162,21 @@ test("the inspector recovers from a cut without loss and says what it does", asy
   assert.equal(await page.locator('.entry[data-type="gap"]').count(), 0);
 });
 
+test("a change that waits for the network when Stop is pressed stays in the form, without a complaint", async (t) => {
+  const { network, page } = await setup(t, "/?exchange=e&routing_key=%23");
+  await start(page);
+  network.up = false;
+  network.cut();
+  await state(page, "recovering");
+  await page.locator("#binding-form [name=exchange]").fill("f");
+  await page.locator("#binding-form [name=exchange]").press("Enter");
+  await page.locator("#bindings li[aria-busy=true]").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await state(page, "closed");
+  await until(async () => (await page.locator("#bindings li[aria-busy=false]").count()) === 2, "both bindings, settled");
+  assert.ok(await page.locator("#notice").isHidden());
+});
+
 test("the inspector outlives a restart of the gateway, and shows the gap at its place", async (t) => {
   const { server, page, run } = await setup(t, "/?exchange=e&routing_key=%23");
   await start(page);

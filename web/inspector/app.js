@@ -30,6 +30,7 @@ const bindings = new Bindings(initial, async (what, binding) => {
   try {
     await session[what](binding);
   } catch (error) {
+    if (error.code === "closed") return; // by Stop: the form holds what the next start asks for
     notice(error, [binding]); // all that was asked for
     throw error;
   }
