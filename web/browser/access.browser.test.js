@@ -130,6 +130,53 @@ test("everything goes by keyboard", async (t) => {
   await page.getByLabel("JWT").waitFor({ state: "hidden" });
 });
 
+test("what is drawn anew keeps the focus", async (t) => {
+  const server = await gateway(t);
+  await server.declare("e");
+  const page = await open(t, server.url);
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") || document.activeElement.textContent.trim());
+  const becomes = (wanted) => until(async () => (await focused()) === wanted, `focus at ${wanted}`);
+  const press = (key) => page.keyboard.press(key);
+
+  await page.locator(".offers button", { hasText: /^e topic$/ }).focus();
+  await press("Enter");
+  await becomes("Start listening");
+  await press("Enter");
+  await becomes("Stop");
+  await state(page, "live");
+  await becomes("Stop");
+
+  for (const key of ["k.1", "k.2", "k.3"]) await server.publish("e", key, {});
+  await rows(page, "k.3").click();
+  const shows = (key) => page.getByLabel("The selected message").getByRole("heading", { name: key, exact: true }).waitFor();
+  await shows("k.3");
+  await page.getByRole("button", { name: "Older" }).focus();
+  for (const key of ["k.2", "k.1"]) {
+    await press("Enter");
+    await shows(key);
+    assert.equal(await focused(), "Older");
+  }
+
+  const exchange = page.locator("#binding-form [name=exchange]");
+  await exchange.fill("amq.topic");
+  await exchange.press("Enter");
+  await until(async () => (await exchange.inputValue()) === "", "the binding is there");
+  await page.getByRole("button", { name: "Remove e #" }).focus();
+  for (const word of ["paused", "live"]) { // each change of state draws the bindings
+    await page.evaluate(() => document.getElementById("pause").click());
+    await state(page, word);
+    assert.equal(await focused(), "Remove e #");
+  }
+  await press("Enter");
+  await becomes("Remove amq.topic #");
+
+  await page.goto(`${server.url}/?exchange=nowhere&routing_key=%23`);
+  await page.locator("#start").focus();
+  await press("Enter");
+  await page.locator("#notice").waitFor();
+  await becomes("Start");
+});
+
 test("changes of state are said", async (t) => {
   const server = await gateway(t);
   await server.declare("e");

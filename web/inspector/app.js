@@ -70,6 +70,7 @@ async function start() {
   if (!(await bindings.complete())) return show("setup");
   show("messages");
   session.start(bindings.list);
+  session.addEventListener("state", () => $("stop").focus(), { once: true }); // the button that was pressed is gone
 }
 
 function stop() {
@@ -109,9 +110,11 @@ let said = "closed";
 function controls() {
   const { state } = session;
   const running = state !== "closed";
+  const ended = !running && [$("stop"), $("pause")].includes(document.activeElement);
   $("start").hidden = running;
   $("stop").hidden = !running;
   $("pause").hidden = !running || state === "connecting";
+  if (ended) $("start").focus();
   $("pause").textContent = state === "paused" ? "Resume" : "Pause";
 }
 
@@ -183,7 +186,13 @@ function drawCount() {
 }
 
 function drawEmpty() {
-  $("empty").replaceChildren(...emptyText());
+  const box = $("empty");
+  const next = box.cloneNode();
+  next.append(...emptyText());
+  if (next.isEqualNode(box)) return; // whoever is at one of its buttons stays there
+  const focused = box.contains(document.activeElement);
+  box.replaceChildren(...next.childNodes);
+  if (focused) box.querySelector("button")?.focus();
 }
 
 function emptyText() {

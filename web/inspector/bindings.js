@@ -120,7 +120,9 @@ export class Bindings extends EventTarget {
   }
 
   draw() {
+    const focused = document.activeElement?.binding; // that of a Remove button
     $("bindings").replaceChildren(...this.list.map((binding) => this.#item(binding)));
+    if (focused) [...$("bindings").querySelectorAll("button")].find((button) => button.binding === focused)?.focus();
     $("clear-bindings").hidden = this.list.length < 2;
     document.body.classList.toggle("unbound", !this.list.length);
   }
@@ -135,7 +137,7 @@ export class Bindings extends EventTarget {
         el("code", {}, key === "" ? "(empty key)" : visible(key)),
         args && el("code", { class: "quiet" }, visible(JSON.stringify(args)))),
       el("span", { class: missing ? "tag warn" : "tag" }, missing ? "exchange missing" : type ?? ""),
-      el("button", { type: "button", class: "plain icon", "aria-label": `Remove ${exchange} ${key}`, onclick: () => this.#leave(binding) },
+      el("button", { type: "button", class: "plain icon", "aria-label": `Remove ${exchange} ${key}`, binding, onclick: () => this.#leave(binding) },
         icon("m5 5 10 10M15 5 5 15")));
   }
 

@@ -29,9 +29,11 @@ export class Detail {
   }
 
   show(entry) {
+    const focused = this.pane.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     this.pane.hidden = false;
     this.pane.scrollTop = 0;
     this.pane.replaceChildren(this.#head(entry), ...(entry.type === "message" ? this.#message(entry) : this.#marker(entry)));
+    if (focused) this.pane.querySelector(`button[aria-label="${focused}"]`)?.focus(); // from message to message by one button
   }
 
   #head(entry) {
