@@ -10,8 +10,9 @@ const (
 	// coalesceBytes is how much small frames are copied together for one system
 	// call. A stalled stream holds one such buffer until its write timeout.
 	coalesceBytes = 32 << 10
-	// bigFrame is the size from which a frame is written from where it lies.
-	bigFrame = 8 << 10
+	// bigFrame is the size from which a frame is written from where it lies: a
+	// piece of writev(2) of its own costs less than to copy it.
+	bigFrame = 2 << 10
 	// writeBytes is after how many bytes a system call is due, whatever is left.
 	writeBytes = 64 << 10
 	// batchFrames is how many frames a stream takes from its log at a time.
@@ -26,6 +27,7 @@ type batch struct {
 	buf  []byte
 	open int // where the part of buf begins that is not in vecs yet
 	vecs [][]byte
+	iovs iovecs
 	rest net.Buffers // the part of vecs that is not written yet
 	size int         // bytes added since the last reset
 
@@ -44,10 +46,9 @@ type batch struct {
 
 // quietWrites is some milliseconds' work: about what the monitor, once awake,
 // lets a goroutine have the processor for (10 ms). A write counts once more for
-// each quietBytes, and one of several pieces, as a frame of bigFrame and more
-// on a WebSocket, is never quiet. Where streams have pauses, each write that is
-// not quiet has the monitor look for a millisecond more, which costs dozens of
-// writes.
+// each quietBytes, and one of more than writeBytes is never quiet. Where streams
+// have pauses, each write that is not quiet has the monitor look for a
+// millisecond more, which costs dozens of writes.
 const (
 	quietWrites = 1024
 	quietBytes  = 16 << 10

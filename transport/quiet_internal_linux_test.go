@@ -16,7 +16,7 @@ func TestWorkersTellTheSchedulerNowAndThen(t *testing.T) {
 	}{
 		{"small writes", 100, quietWrites},
 		{"a write counts by its bytes", quietBytes, quietWrites / 2},
-		{"a large write is never quiet", coalesceBytes + 1, 0},
+		{"a large write is never quiet", writeBytes + 1, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -31,6 +31,34 @@ func TestWorkersTellTheSchedulerNowAndThen(t *testing.T) {
 				t.Errorf("%d times a write told the scheduler again, want %d", len(quietly), want)
 			}
 		})
+	}
+}
+
+func TestWritesOfSeveralPiecesAreWholeAndTellTheSchedulerToo(t *testing.T) {
+	raw, err := sink(t).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, quietly := newBatch(), 0
+	for range 4 * quietWrites {
+		if b.quiet > 0 {
+			quietly++
+		} else {
+			quietly = 0
+		}
+		b.rest = net.Buffers{make([]byte, 4), make([]byte, bigFrame), make([]byte, 3)}
+		n, err := tryWrite(raw, b)
+		if rest := len(b.rest); err != nil || n == 0 != (rest == 3) || n == bigFrame+7 != (rest == 0) {
+			t.Fatalf("wrote %d bytes, %d pieces are left: %v", n, rest, err)
+		}
+		if quietly > quietWrites {
+			t.Fatalf("%d writes in a row were quiet", quietly)
+		}
+		for _, v := range b.iovs[:cap(b.iovs)] {
+			if v.Base != nil {
+				t.Fatal("a batch keeps what it has written")
+			}
+		}
 	}
 }
 

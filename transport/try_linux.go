@@ -38,16 +38,46 @@ func (b *batch) tryOnce(fd uintptr) bool {
 }
 
 func (b *batch) writeOnce(fd uintptr) (int, error) {
-	one := len(b.rest) == 1
-	if one && b.quiet > 0 && len(b.rest[0]) <= coalesceBytes {
-		b.quiet = max(0, b.quiet-1-len(b.rest[0])/quietBytes)
-		return writeQuietly(fd, b.rest[0])
+	size := 0
+	for _, p := range b.rest {
+		size += len(p)
 	}
-	b.quiet = quietWrites // the scheduler hears of this one
-	if one {
+	quietly := b.quiet > 0 && size <= writeBytes
+	if quietly {
+		b.quiet = max(0, b.quiet-1-size/quietBytes)
+	} else {
+		b.quiet = quietWrites // the scheduler hears of this one
+	}
+	switch one := len(b.rest) == 1; {
+	case one && quietly:
+		return writeQuietly(fd, b.rest[0])
+	case one:
 		return unix.Write(int(fd), b.rest[0]) //nolint:wrapcheck // a system call's own
+	case quietly:
+		return b.iovs.writeQuietly(fd, b.rest)
 	}
 	return unix.Writev(int(fd), b.rest) //nolint:wrapcheck // a system call's own
+}
+
+// iovecs are what writev(2) takes, kept because one for each call would be garbage.
+type iovecs []unix.Iovec
+
+// writeQuietly is to writev(2) what writeQuietly is to write(2).
+func (v *iovecs) writeQuietly(fd uintptr, pieces [][]byte) (n int, err error) {
+	list := (*v)[:0]
+	for _, p := range pieces {
+		iov := unix.Iovec{Base: unsafe.SliceData(p)} //nolint:gosec // as below
+		iov.SetLen(len(p))
+		list = append(list, iov)
+	}
+	//nolint:gosec // pointers into what the caller holds, for the length of the call
+	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)))
+	clear(list) // it must not keep frames that their log has evicted
+	*v = list[:0]
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
 }
 
 // writeQuietly is write(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has

@@ -14,3 +14,6 @@ func tryWrite(syscall.RawConn, *batch) (int, error) { return 0, nil }
 func tryRead(conn net.Conn, p []byte) (int, error) { return conn.Read(p) }
 
 func (b *batch) tryOnce(uintptr) bool { return true }
+
+// iovecs are of no use here.
+type iovecs struct{}
