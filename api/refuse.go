@@ -34,7 +34,9 @@ const answerTimeout = 30 * time.Second
 // line of a refusal are decided.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, cause error) {
 	if errors.Is(cause, context.Canceled) && r.Context().Err() != nil {
-		return // the client is gone
+		// The client is gone, or has only closed its side: then net/http would
+		// answer with 200, and nothing in it.
+		panic(http.ErrAbortHandler)
 	}
 	err := classify(cause)
 	a.refused(r.Context(), r, err)

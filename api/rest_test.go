@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -170,6 +171,26 @@ func TestHealth(t *testing.T) {
 	check("/livez", 200, `{"status":"ok","reasons":[]}`)
 	refusal{method: "POST", path: "/v1/subscriptions", body: `{}`, status: 503, code: "shutting_down"}.check(t, g)
 	refusal{method: "GET", path: "/v1/sse?exchange=orders", status: 503, code: "shutting_down"}.check(t, g)
+}
+
+func TestWhoClosesItsSideGetsNoAnswerRatherThanAnEmptyOne(t *testing.T) {
+	fake := brokertest.NewFake()
+	g := newGateway(t, func(s *setup) { s.source = fake })
+	defer fake.Hold(brokertest.OpOpen)()
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(deadline))
+	const body = `{"bindings":[{"exchange":"orders","routing_key":"#"}]}`
+	fmt.Fprintf(conn, "POST /v1/subscriptions HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", g.addr, len(body), body)
+	g.eventually("the broker is asked", func() bool { return len(fake.Calls(brokertest.OpOpen)) == 1 })
+	_ = conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // plain TCP
+	if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+		t.Errorf("answered %q, %v", got, err)
+	}
 }
 
 func TestFailuresOfTheBroker(t *testing.T) {
