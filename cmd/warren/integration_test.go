@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,42 @@ func TestTwoHundredThousandMessagesReachBothTransportsWhileOneNeverReads(t *test
 	pub.publishAhead("flood", 1, messages, arrived...)
 	group.Wait()
 	t.Logf("%d messages in %v", messages, time.Since(begin))
+}
+
+func TestSecondSignalEndsADrain(t *testing.T) {
+	t.Parallel() // it mostly waits
+	g := warrentest.Start(t, "--broker", "memory://", "--drain", "20s", "--request-rate-per-caller", "10000", "--request-burst-per-caller", "10000")
+	request(t, "PUT", g.URL+"/v1/exchanges/e", `{"type":"fanout"}`, nil)
+	stalled, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://")) //nolint:noctx // loopback: it cannot block
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stalled.Close() }()
+	if _, err := fmt.Fprintf(stalled, "GET /v1/sse?exchange=e HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(g.URL, "http://")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stalled.Read(make([]byte, 1)); err != nil { // the stream is there, and read no further
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"routing_key":"","payload":%q,"payload_encoding":"string","properties":{}}`, strings.Repeat("x", 40<<10))
+	for range 500 { // more than the kernel's buffers take
+		if status := request(t, "POST", g.URL+"/v1/exchanges/e/publish", body, nil); status != 200 {
+			t.Fatalf("publishing: %d", status)
+		}
+	}
+	if err := g.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t, patience); !strings.Contains(g.Logs(), `"stopping"`); {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("the first signal is not heeded")
+		}
+	}
+	if err := g.Stop(); err == nil || !strings.Contains(err.Error(), "signal: terminated") { // which is the second
+		t.Errorf("it drained to the end: %v", err)
+	}
 }
 
 func TestFiveThousandEventSourcesOnOneURLCostTheBrokerOneQueue(t *testing.T) {
