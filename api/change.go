@@ -74,13 +74,10 @@ func (a *API) rebind(ctx context.Context, c caller, sub *broker.Subscription, bi
 	}
 	// Meanwhile no guest reads a message it may not, and none is expelled for a
 	// change that fails, unless messages may have come by what was undone.
-	release := a.guests.hold(a, sub, bindings.list)
-	defer release()
+	defer a.guests.begin(a, sub, bindings.list).end()
 	ctx, cancel := a.brokerContext(ctx)
 	defer cancel()
-	err := do(ctx, bindings.list)
-	a.guests.expel(a, sub)
-	return bindings.locate(err)
+	return bindings.locate(do(ctx, bindings.list))
 }
 
 // unbind removes bindings by content, for WebSocket. One that is not there is an

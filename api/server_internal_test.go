@@ -1,6 +1,22 @@
 package api
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
+
+// TestClockThatIsSetBackEndsNobodysStreamTooLate has the timer of a token's end
+// fire while by the wall's clock there is some time left.
+func TestClockThatIsSetBackEndsNobodysStreamTooLate(t *testing.T) {
+	s := &session{}
+	s.caller.Expires = time.Now().Add(time.Hour)
+	s.expiry = time.AfterFunc(2*time.Hour, func() {})
+	s.expiry.Stop()
+	s.expired()
+	if !s.expiry.Stop() {
+		t.Error("nothing will end the stream")
+	}
+}
 
 func TestConnectionsLeaveRoomForOtherFiles(t *testing.T) {
 	for _, c := range []struct{ want, files, most int }{

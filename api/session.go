@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +18,7 @@ type session struct {
 	api        *API
 	slot       *admission.Slot
 	attachment *broker.Attachment // set by open, before anybody else has the session
+	audience   *audience          // that it is of; nil where none is needed. Set as attachment
 
 	mu     sync.Mutex  // guards caller and expiry
 	caller caller      // replaced by auth
@@ -82,7 +81,7 @@ func (s *session) open(ctx context.Context, t broker.Transport, attach attach) e
 	if s.api.opts.Verifier == nil {
 		return nil
 	}
-	s.api.guests.add(s.api, s)
+	s.api.guests.add(s)
 	// What was bound between the check and the attaching found no guest to expel.
 	if err := s.api.mayRead(s.caller, attachment.Subscription()); err != nil {
 		attachment.Close()
@@ -183,7 +182,7 @@ func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, erro
 	s.mu.Lock()
 	s.caller = next
 	s.mu.Unlock()
-	s.api.guests.add(s.api, s) // with the new token, for changes that are under way
+	s.audience.look(s) // changes that are under way know the old token
 	if err := s.api.mayRead(next, s.attachment.Subscription()); err != nil {
 		// Something was bound between the check and now: whoever did so saw the old token.
 		s.attachment.End(broker.EndForbidden)
@@ -226,114 +225,4 @@ func (s *session) Closed() {
 	s.mu.Unlock()
 	s.api.guests.remove(s)
 	s.slot.Release()
-}
-
-// guests are the open streams on owned subscriptions in token mode: their tokens
-// must go on granting what the subscription's owner binds.
-type guests struct {
-	mu    sync.Mutex // guards all below, also in what they point to
-	bySub map[*broker.Subscription]*audience
-}
-
-// audience are the streams of one subscription, and the changes of its bindings
-// that are under way.
-type audience struct {
-	streams map[*session]struct{}
-	changes map[*pendingChange]struct{}
-}
-
-// pendingChange keeps events from those that may not read what it binds.
-type pendingChange struct {
-	bindings []broker.Binding
-	held     []*session
-}
-
-// audience returns the subscription's, and makes it. g.mu is held.
-func (g *guests) audience(sub *broker.Subscription) *audience {
-	if g.bySub == nil {
-		g.bySub = map[*broker.Subscription]*audience{}
-	}
-	if g.bySub[sub] == nil {
-		g.bySub[sub] = &audience{streams: map[*session]struct{}{}, changes: map[*pendingChange]struct{}{}}
-	}
-	return g.bySub[sub]
-}
-
-// tidy forgets an audience of nobody. g.mu is held.
-func (g *guests) tidy(sub *broker.Subscription) {
-	if aud := g.bySub[sub]; aud != nil && len(aud.streams)+len(aud.changes) == 0 {
-		delete(g.bySub, sub)
-	}
-}
-
-// add makes a stream known, or that it has another token.
-func (g *guests) add(a *API, s *session) {
-	sub := s.attachment.Subscription()
-	if sub.Shared() {
-		return // its bindings never change
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	aud := g.audience(sub)
-	aud.streams[s] = struct{}{}
-	for change := range aud.changes {
-		change.hold(a, s)
-	}
-}
-
-func (g *guests) remove(s *session) {
-	sub := s.attachment.Subscription()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if aud := g.bySub[sub]; aud != nil {
-		delete(aud.streams, s)
-		g.tidy(sub)
-	}
-}
-
-// hold keeps events from the streams that may not read what is about to be
-// bound, those that attach meanwhile too, until release.
-func (g *guests) hold(a *API, sub *broker.Subscription, bindings []broker.Binding) (release func()) {
-	change := &pendingChange{bindings: bindings}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	aud := g.audience(sub)
-	aud.changes[change] = struct{}{}
-	for s := range aud.streams {
-		change.hold(a, s)
-	}
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		delete(aud.changes, change)
-		g.tidy(sub)
-		for _, s := range change.held {
-			s.attachment.Release()
-		}
-	}
-}
-
-// hold holds the stream, once, if its token does not grant the bindings. The
-// guests' mutex is held.
-func (c *pendingChange) hold(a *API, s *session) {
-	if a.mayListen(s.current(), c.bindings) == nil || slices.Contains(c.held, s) {
-		return
-	}
-	c.held = append(c.held, s)
-	s.attachment.Hold()
-}
-
-// expel ends the streams that may not read what the subscription has, or will.
-func (g *guests) expel(a *API, sub *broker.Subscription) {
-	g.mu.Lock()
-	var streams []*session
-	if aud := g.bySub[sub]; aud != nil {
-		streams = slices.Collect(maps.Keys(aud.streams))
-	}
-	g.mu.Unlock()
-	for _, s := range streams {
-		if a.mayRead(s.current(), sub) != nil {
-			s.attachment.End(broker.EndForbidden)
-		}
-	}
 }

@@ -9,10 +9,6 @@ type former struct {
 	until   uint64
 }
 
-// maxFormer is how many former bindings a subscription remembers. Whoever
-// changes so many so fast has only lost sight of the oldest: see Reach.
-const maxFormer = 256
-
 // Reach returns the bindings by which anything may have come that an attachment
 // could read: those of now, and, without their arguments, former ones of which
 // messages are retained or may still come. complete is false when there were more former ones than the
@@ -37,6 +33,9 @@ func (s *Subscription) remember(gone []Binding) {
 	for _, b := range gone {
 		delete(s.missing, b.id) // or it would be when it is bound again
 	}
+	if s.broker.limits.FormerBindings == 0 {
+		return
+	}
 	until := s.log.newest + pumpBatch + uint64(s.broker.limits.QueueBacklog)
 	gone = withoutArguments(gone)
 	ids := idsOf(gone)
@@ -49,7 +48,7 @@ func (s *Subscription) remember(gone []Binding) {
 	for _, b := range gone {
 		kept = append(kept, former{binding: b, until: until})
 	}
-	if more := len(kept) - maxFormer; more > 0 {
+	if more := len(kept) - s.broker.limits.FormerBindings; more > 0 {
 		s.blurred = kept[more-1].until // they are in the order of their ends
 		kept = append(kept[:0], kept[more:]...)
 	}

@@ -21,6 +21,9 @@ type Limits struct {
 	QueueBacklog int
 	// MaxBindings is how many bindings a subscription has at most (--max-bindings).
 	MaxBindings int
+	// FormerBindings is how many bindings that are gone a subscription remembers
+	// for Reach; 0: none, where nobody asks.
+	FormerBindings int
 	// MaxAttachments is how many attachments an owned subscription has at most (--max-attachments).
 	MaxAttachments int
 	// MaxSubscriptions is how many subscriptions there are at most, owned and shared (--max-subscriptions).
@@ -36,6 +39,7 @@ func DefaultLimits() Limits {
 		MaxMessageBytes:  1 << 20,
 		QueueBacklog:     10_128,
 		MaxBindings:      64,
+		FormerBindings:   128,
 		MaxAttachments:   1000,
 		MaxSubscriptions: 10000,
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 // configOf runs serve --print-config and returns what it prints.
@@ -87,6 +89,34 @@ func TestPasswordsAreNotPrinted(t *testing.T) {
 	got, err := configOf(t, nil, "--config", writeFile(t, "broker: {url: s3cret}\n"))
 	if err == nil || strings.Contains(got+err.Error(), "s3cret") {
 		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestSecretsOfTheKeySetsAddressAreNotPrinted(t *testing.T) {
+	got, err := configOf(t, nil, "--jwks-url", "https://user:s3cret@id.example.org/keys?key=s3cret")
+	if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "https://user:xxxxx@id.example.org/keys?") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	got, err = configOf(t, nil, "--jwks-url", "ftp://user:s3cret@id.example.org/keys?key=s3cret")
+	if err == nil || strings.Contains(got+err.Error(), "s3cret") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestCoreGetsTheBoundsOfTheConfiguration(t *testing.T) {
+	cfg := defaultConfig()
+	want := broker.DefaultLimits()
+	want.FormerBindings = 0
+	if got := cfg.coreLimits(); got != want {
+		t.Errorf("by default %+v, want %+v", got, want)
+	}
+	cfg.JWTKey, cfg.MaxBindings, cfg.QueueMaxLength, cfg.Prefetch = "key", 5, 100, 7
+	if got := cfg.coreLimits(); got.FormerBindings != 10 || got.QueueBacklog != 107 || got.MaxBindings != 5 {
+		t.Errorf("with tokens %+v", got)
+	}
+	cfg.CapabilityAttach = true
+	if got := cfg.coreLimits(); got.FormerBindings != 0 {
+		t.Errorf("where the id suffices %+v", got)
 	}
 }
 

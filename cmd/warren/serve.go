@@ -175,11 +175,15 @@ func (g *gateway) buildAPI(ctx context.Context) error {
 }
 
 func (c *Config) coreLimits() broker.Limits {
-	return broker.Limits{
+	limits := broker.Limits{
 		LogFrames: c.LogFrames, LogBytes: c.LogBytes, MemoryBudget: c.MemoryBudget, MaxMessageBytes: c.MaxMessageBytes,
 		QueueBacklog: c.QueueMaxLength + c.Prefetch,
 		MaxBindings:  c.MaxBindings, MaxAttachments: c.MaxAttachments, MaxSubscriptions: c.MaxSubscriptions,
 	}
+	if c.usesTokens() && !c.CapabilityAttach { // else nobody asks who may read what is gone
+		limits.FormerBindings = 2 * c.MaxBindings
+	}
+	return limits
 }
 
 func (c *Config) gateLimits() admission.Limits {
