@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
@@ -113,6 +114,43 @@ func TestReplaceThatCanTakeNothingBackSaysSo(t *testing.T) {
 		if err := s.UnbindID(t.Context(), w.bindings("b")[0].ID()); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestWhatWasBoundForAMomentIsNotMissingWhenItIsBoundAgain(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		s := w.create("a")
+		release := w.fake.Hold(brokertest.OpBind)
+		w.fake.Fail(brokertest.OpBind, broker.Errorf(broker.CodeBrokerTimeout, "slow"))
+		failed := make(chan error)
+		go func() { failed <- s.Bind(t.Context(), w.bindings("b")) }()
+		synctest.Wait()
+		w.queue(s).LoseBindings(w.bindings("b")[0].ID())
+		synctest.Wait()
+		release()
+		w.fails(<-failed, broker.CodeBrokerTimeout)
+		a := w.attach(s, broker.Start{})
+		w.read(a)
+		if err := s.Bind(t.Context(), w.bindings("b")); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.read(a); !strings.HasSuffix(got, " a b)") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestChangeThatTheEndOvertakesSaysSo(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		s := w.create("a")
+		release := w.fake.Hold(brokertest.OpBind)
+		w.fake.Fail(brokertest.OpBind, broker.Errorf(broker.CodeBrokerUnavailable, "the queue is gone"))
+		failed := make(chan error)
+		go func() { failed <- s.Bind(t.Context(), w.bindings("b")) }()
+		synctest.Wait()
+		s.End(broker.EndDeleted)
+		release()
+		w.fails(<-failed, broker.CodeSubscriptionNotFound)
 	})
 }
 
