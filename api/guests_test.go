@@ -19,11 +19,11 @@ type guestWorld struct {
 	sub        subscription
 }
 
-func newGuestWorld(t *testing.T) *guestWorld {
+func newGuestWorld(t *testing.T, change ...func(*setup)) *guestWorld {
 	t.Helper()
 	w := &guestWorld{issuer: newIssuer(t), source: brokertest.NewFake()}
 	w.source.SetExchanges(broker.Exchange{Name: "orders", Type: "topic"})
-	w.gateway = newGateway(t, w.issuer.use, func(s *setup) { s.source = w.source })
+	w.gateway = newGateway(t, append(change, w.issuer.use, func(s *setup) { s.source = w.source })...)
 	w.alice = bearer(w.issuer.token("alice", time.Hour, "orders=#"))
 	w.bob = bearer(w.issuer.token("bob", time.Hour, "orders=eu"))
 	w.sub = w.create(`{"bindings":[{"exchange":"orders","routing_key":"eu"}]}`, w.alice...)
@@ -39,10 +39,10 @@ func (w *guestWorld) witness() *eventStream {
 }
 
 // deliverUS delivers what bob may not read, and returns when the witness has it,
-// and another one: turns come in the order in which they were asked for.
+// and so much more that all others have had their turns.
 func (w *guestWorld) deliverUS(witness *eventStream) {
 	w.t.Helper()
-	for range 2 {
+	for range 20 {
 		w.deliver("us")
 		witness.expect("message")
 	}
@@ -79,6 +79,18 @@ func TestFormerBindingIsReadByNobodyElse(t *testing.T) {
 	own.expect("ready")
 	own.expect("bindings")
 	own.expect("message")
+}
+
+func TestOnlyTheOwnerReadsWhatNobodyRemembersTheBindingsOf(t *testing.T) {
+	w := newGuestWorld(t, func(s *setup) { s.limits.FormerBindings = 1 })
+	carol := bearer(w.issuer.token("carol", time.Hour, "orders=#"))
+	for _, key := range []string{"us", "uk"} {
+		w.stream(w.sub.Links["sse"], carol...).expect("ready")
+		body := `{"bindings":[{"exchange":"orders","routing_key":"` + key + `"}]}`
+		w.do("PUT", w.sub.Links["self"]+"/bindings", body, w.alice...).subscription(t, 200)
+	}
+	refusal{method: "GET", path: w.sub.Links["sse"], header: carol, status: 403, code: "forbidden_binding"}.check(t, w.gateway)
+	w.stream(w.sub.Links["sse"], w.alice...).expect("ready")
 }
 
 func TestGuestReadsNothingOfAChangeUnderWay(t *testing.T) {
