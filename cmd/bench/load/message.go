@@ -23,6 +23,9 @@ func Body(size int) (body []byte, stampAt int) {
 	return []byte(text), len(bodyHead)
 }
 
+// afterStamp is how many bytes of a body of the size come behind its time, at least: 0 for a size of 0, which is unknown.
+func afterStamp(size int) int { return max(0, size-len(bodyHead)-stampDigits) }
+
 // Stamp sets the time in a body.
 func Stamp(body []byte, at int, nanoseconds int64) {
 	copy(body[at:], fmt.Sprintf("%0*d", stampDigits, nanoseconds))
