@@ -13,8 +13,10 @@ const (
 	// bigFrame is the size from which a frame is written from where it lies: a
 	// piece of writev(2) of its own costs less than to copy it.
 	bigFrame = 2 << 10
-	// writeBytes is after how many bytes a system call is due, whatever is left.
-	writeBytes = 64 << 10
+	// writeBytes is after how many bytes a system call is due, whatever is left,
+	// and about how many a round takes from the log: a stalled stream holds these
+	// even where its log has evicted them.
+	writeBytes = 128 << 10
 	// batchFrames is how many frames a stream takes from its log at a time.
 	batchFrames = 128
 )

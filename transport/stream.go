@@ -307,6 +307,6 @@ func (st *stream) count(frames []broker.Frame, bytes int) {
 	c.bytes.Add(uint64(bytes))
 	c.flushes.Add(1)
 	if n := len(frames); n > 0 {
-		st.ask = min(max(2*writeBytes*n/max(bytes, 1), 1), batchFrames)
+		st.ask = min(max(writeBytes*n/max(bytes, 1), 1), batchFrames)
 	}
 }
