@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +30,6 @@ type stream struct {
 	fd    int
 	count int64
 	carry []byte // begun marker at the end of the last read
-	rest  int    // bytes of each body behind its time, which need no look; 0: not known
-	skip  int    // how many of them are still to come
 }
 
 // Readers are open streams that one loop reads. Its methods may be called while it reads.
@@ -106,7 +103,7 @@ func (r *Readers) add(ctx context.Context, t Target, i int) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &stream{fd: fd, rest: afterStamp(t.Size)}
+	s := &stream{fd: fd}
 	r.streams = append(r.streams, s)
 	copy(r.buf[maxCarry:], rest)
 	r.scan(s, len(rest))
@@ -155,12 +152,7 @@ func (r *Readers) read(s *stream) {
 // scan counts the messages in n bytes that were read to their place in the buffer. The caller holds mu.
 func (r *Readers) scan(s *stream, n int) {
 	r.bytes += int64(n)
-	skipped := min(s.skip, n) // there is no begun marker then
-	s.skip -= skipped
-	if skipped == n {
-		return
-	}
-	from := maxCarry + skipped - len(s.carry)
+	from := maxCarry - len(s.carry)
 	copy(r.buf[from:], s.carry)
 	data := r.buf[from : maxCarry+n]
 	var now int64
@@ -168,7 +160,7 @@ func (r *Readers) scan(s *stream, n int) {
 		now = time.Now().UnixNano()
 	}
 	for {
-		i := bytes.Index(data, []byte(Marker))
+		i := indexMarker(data)
 		if i < 0 {
 			s.carry = s.carry[:0]
 			if len(data) > 0 && data[len(data)-1] == Marker[0] {
@@ -187,8 +179,6 @@ func (r *Readers) scan(s *stream, n int) {
 			}
 		}
 		data = data[i+maxCarry:]
-		s.skip = max(0, s.rest-len(data))
-		data = data[min(s.rest, len(data)):]
 	}
 }
 

@@ -29,9 +29,6 @@ type Target struct {
 	// First is the path of a request that is made before on the same connection; empty: none. Nginx sets TCP_NODELAY on a connection
 	// only when it keeps it after a first answer.
 	First string `json:"first"`
-	// Size is that of each message's body, made by Body; 0: not known. Readers that know it need not look for a marker in the rest of
-	// a body that has begun: with 4 KiB that is a third of what reading costs, which else would be held against the fastest server.
-	Size int `json:"size"`
 }
 
 const (

@@ -132,9 +132,7 @@ func (e *Env) connect(ctx context.Context, s target.Server, w work) (*source, er
 	src := &source{Process: p, progress: e.progressFile(), segments: w.rate > 0 && !w.latency}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	to := s.Stream(w.kind)
-	to.Size = w.size
-	err = p.Call(ctx, "connect", load.ConnectArgs{Target: to, Count: w.readers, Progress: src.progress}, nil)
+	err = p.Call(ctx, "connect", load.ConnectArgs{Target: s.Stream(w.kind), Count: w.readers, Progress: src.progress}, nil)
 	if err == nil && w.stalled > 0 {
 		err = p.Call(ctx, "stall", w.stalled, nil)
 	}
