@@ -152,11 +152,12 @@ func (a *Attachment) from(start Start) uint64 {
 }
 
 // Next appends the frames that are ready to dst, at most limit of the log's
-// events and a few more that belong before them, and returns the extended
-// slice. It never blocks. When it appended nothing, or all there was (see Dry), a
+// events, of which all but the first are bounded to maxBytes together (as event
+// streams have them), and a few more that belong before them, and returns the
+// extended slice. It never blocks. When it appended nothing, or all there was (see Dry), a
 // token will come into Wake as soon as it is worth calling again. When the
 // attachment is over, the error is an *End and nothing was appended.
-func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
+func (a *Attachment) Next(dst []Frame, limit, maxBytes int) ([]Frame, error) {
 	s := a.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,7 +175,7 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 	if a.paused || s.paused || a.holds > 0 {
 		a.caughtUp = false
 	} else {
-		dst = a.read(dst, limit)
+		dst = a.read(dst, limit, maxBytes)
 	}
 	if a.dry = len(dst) == had || a.pos == s.log.newest; a.dry && a.waitsAt == 0 {
 		s.waiters = append(s.waiters, a)
@@ -188,12 +189,12 @@ func (a *Attachment) Next(dst []Frame, limit int) ([]Frame, error) {
 func (a *Attachment) Dry() bool { return a.dry }
 
 // read appends what the log has for the attachment. sub.mu is held.
-func (a *Attachment) read(dst []Frame, limit int) []Frame {
+func (a *Attachment) read(dst []Frame, limit, maxBytes int) []Frame {
 	log := a.sub.log
 	dst = a.appendMissing(dst)
 	n := len(dst)
 	a.before, a.live = a.pos, a.caughtUp
-	if dst = log.read(dst, a.pos, limit); len(dst) > n {
+	if dst = log.read(dst, a.pos, limit, maxBytes); len(dst) > n {
 		a.pos += uint64(len(dst) - n)
 		a.given = a.pos
 	}

@@ -70,7 +70,7 @@ func BenchmarkLogRead(b *testing.B) {
 			after := uint64(0)
 			b.ReportAllocs()
 			for b.Loop() {
-				if dst = r.read(dst[:0], after, batch); len(dst) < batch {
+				if dst = r.read(dst[:0], after, batch, 64<<20); len(dst) < batch {
 					after = 0
 				}
 				after += uint64(len(dst))

@@ -99,7 +99,7 @@ func TestLiveIsWhatCameWhileTheAttachmentWasReading(t *testing.T) {
 // step is read for one call of Next.
 func (w *world) step(a *broker.Attachment) string {
 	w.t.Helper()
-	frames, err := a.Next(nil, 16)
+	frames, err := a.Next(nil, 16, 1<<20)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -92,12 +92,17 @@ func (r *ring) resize(size int) {
 	r.slots = slots
 }
 
-// read appends up to limit events after the offset to dst. The caller has seen
-// to it that the event after it is retained or still to come.
-func (r *ring) read(dst []Frame, after uint64, limit int) []Frame {
-	for o := after + 1; o <= r.newest && limit > 0; o++ {
-		dst = append(dst, r.slots[o&uint64(len(r.slots)-1)])
-		limit--
+// read appends up to limit events after the offset to dst, the first and those
+// that are no more than maxBytes with it. The caller has seen to it that the
+// event after the offset is retained or still to come.
+func (r *ring) read(dst []Frame, after uint64, limit, maxBytes int) []Frame {
+	last := min(r.newest, after+uint64(limit))
+	for o := after + 1; o <= last; o++ {
+		f := &r.slots[o&uint64(len(r.slots)-1)]
+		if maxBytes -= len(f.sse); maxBytes < 0 && o > after+1 {
+			break
+		}
+		dst = append(dst, *f)
 	}
 	return dst
 }

@@ -86,9 +86,18 @@ func checkLog(t *rapid.T, r *ring, model *logModel, first uint64) {
 		t.Fatalf("the newest evicted marker is %d, want %d", r.marker.offset, marker)
 	}
 	from := max(after, r.first-1)
-	frames := r.read(nil, from, 7)
-	if want := min(7, r.newest-from); uint64(len(frames)) != want {
-		t.Fatalf("read %d events after %d, want %d", len(frames), from, want)
+	maxBytes := rapid.IntRange(0, 7*80).Draw(t, "read bytes")
+	frames := r.read(nil, from, 7, maxBytes)
+	want, bytes := uint64(0), 0
+	for want < min(7, r.newest-from) {
+		bytes += model.costs[from+want] - frameOverhead
+		if want > 0 && bytes > maxBytes {
+			break
+		}
+		want++
+	}
+	if uint64(len(frames)) != want {
+		t.Fatalf("read %d events after %d in %d bytes, want %d", len(frames), from, maxBytes, want)
 	}
 	for i, f := range frames {
 		if f.offset != from+1+uint64(i) {
@@ -109,7 +118,7 @@ func TestLogShrinksToALevelAndKeepsTheNewest(t *testing.T) {
 	if len(r.slots) > 256 {
 		t.Errorf("%d slots are kept for 10 events", len(r.slots))
 	}
-	if r.shrink(0); r.len() != 1 || r.read(nil, 499, 9)[0].offset != 500 {
+	if r.shrink(0); r.len() != 1 || r.read(nil, 499, 9, 1<<20)[0].offset != 500 {
 		t.Error("the newest event did not stay")
 	}
 }

@@ -46,7 +46,7 @@ func TestTracingThatIsOffAllocatesNothing(t *testing.T) {
 		return testing.AllocsPerRun(2000, func() {
 			p.delivery(d)
 			p.flush()
-			frames, _ = a.Next(frames[:0], 10)
+			frames, _ = a.Next(frames[:0], 10, 1<<20)
 			a.Handed()
 		})
 	}

@@ -71,7 +71,7 @@ func follow(t *testing.T, options broker.Options, test func(t *testing.T, w *wor
 // take reads once, and hands nothing over.
 func take(t *testing.T, a *broker.Attachment) {
 	t.Helper()
-	if _, err := a.Next(nil, 100); err != nil {
+	if _, err := a.Next(nil, 100, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -171,7 +171,7 @@ func TestFramesKnowHowOldTheirMessageIs(t *testing.T) {
 				s := w.create("e")
 				w.say(s, "x", c.properties)
 				a := w.attach(s, broker.Start{From: broker.FromEarliest})
-				frames, err := a.Next(nil, 10)
+				frames, err := a.Next(nil, 10, 1<<20)
 				if err != nil || len(frames) != 2 {
 					t.Fatalf("%d frames, %v", len(frames), err)
 				}

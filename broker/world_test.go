@@ -115,7 +115,7 @@ func (w *world) read(a *broker.Attachment) string {
 	w.t.Helper()
 	var words []string
 	for {
-		frames, err := a.Next(nil, 16)
+		frames, err := a.Next(nil, 16, 1<<20)
 		if err != nil {
 			return strings.Join(append(words, "END "+reasonOf(err)), " ")
 		}

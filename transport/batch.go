@@ -14,10 +14,10 @@ const (
 	// piece of writev(2) of its own costs less than to copy it.
 	bigFrame = 2 << 10
 	// writeBytes is after how many bytes a system call is due, whatever is left,
-	// and about how many a round takes from the log: a stalled stream holds these
-	// even where its log has evicted them.
+	// and what a round takes from the log at most, or one frame: a stalled stream
+	// holds that even where its log has evicted it.
 	writeBytes = 128 << 10
-	// batchFrames is how many frames a stream takes from its log at a time.
+	// batchFrames is how many frames a round takes at most.
 	batchFrames = 128
 )
 

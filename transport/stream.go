@@ -47,8 +47,6 @@ type stream struct {
 
 	started                 time.Duration
 	messages, gaps, written uint64
-	// ask is how many frames the next round takes from the log.
-	ask int
 	// left is how many of them a drain still waits for, once it is draining:
 	// those that were ready when it began, or a fast publisher would put off the
 	// bye until the window is over.
@@ -72,7 +70,7 @@ type stream struct {
 
 // newStream returns a stream that waits for nothing before start.
 func newStream(s *Server, t broker.Transport) *stream {
-	st := &stream{srv: s, transport: t, started: s.now(), ask: firstAsk}
+	st := &stream{srv: s, transport: t, started: s.now()}
 	st.flags.Store(flagRunning)
 	st.lastSent.Store(int64(st.started))
 	st.lastPing.Store(int64(st.started))
@@ -170,7 +168,7 @@ func (st *stream) flush(b *batch) (end ending, more bool) {
 // reports whether there was anything. flags say what else is due.
 func (st *stream) round(b *batch, flags uint32) (wrote bool, end ending) {
 	var err error
-	if b.frames, err = st.att.Next(b.frames[:0], st.ask); err != nil {
+	if b.frames, err = st.att.Next(b.frames[:0], batchFrames, writeBytes); err != nil {
 		return false, ending{reason: endReason(err), whole: true}
 	}
 	ready := len(b.frames)
@@ -234,10 +232,6 @@ func (st *stream) wrote(frames []broker.Frame, ready int) (done bool) {
 }
 
 func (st *stream) hasControl() bool { return st.ws != nil && st.ws.hasControl() }
-
-// How many frames a round takes: few at first and where frames are big, so that
-// a stalled client does not hold much of what its log has evicted.
-const firstAsk = 16
 
 // write writes b.frames, behind the control frames that are due if control
 // says that there are any, as many per system call as fit.
@@ -306,7 +300,4 @@ func (st *stream) count(frames []broker.Frame, bytes int) {
 	c.messages.Add(messages)
 	c.bytes.Add(uint64(bytes))
 	c.flushes.Add(1)
-	if n := len(frames); n > 0 {
-		st.ask = min(max(writeBytes*n/max(bytes, 1), 1), batchFrames)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +36,33 @@ func TestNoReaderWaitsForTheHeartbeat(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReaderHoldsLittleOfTheLogWhateverCameBefore has readers that just got many small messages find many large ones: what a turn
+// has taken, a client that stalls keeps in memory even when the log has evicted it.
+func TestReaderHoldsLittleOfTheLogWhateverCameBefore(t *testing.T) {
+	w := newWakeWorld(t, 2, 0)
+	defer w.close()
+	publish := func(n, size, most int) {
+		w.sub.Pause() // so that all of it is ready at once
+		for range n {
+			m := broker.Message{Exchange: "orders", RoutingKey: "k", Body: []byte(`"` + strings.Repeat("x", size) + `"`)}
+			if !w.source.Queue(w.sub.Stream()).Deliver(m) {
+				t.Fatal("the queue is closed")
+			}
+			w.sent++
+		}
+		w.sub.Resume()
+		w.allHaveAll()
+		for i, r := range w.readers {
+			if held := r.got.held.Load(); held > int64(most) {
+				t.Errorf("%d bytes each: reader %d of %d held %d bytes of frames", size, i, len(w.readers), held)
+			}
+		}
+	}
+	publish(300, 10, writeBytes)
+	publish(60, 60_000, writeBytes)
+	publish(3, 300_000, 301_000) // more than a write, so one at a time
 }
 
 // wakeWorld is one subscription with readers whose output is counted only.
@@ -200,10 +228,16 @@ type countingOutput struct {
 	blocks  int // one in so many writes blocks; 0: none
 	got     atomic.Uint64
 	jumped  atomic.Uint64
+	held    atomic.Int64 // the most bytes of frames that a write had before it
 	closed  chan struct{}
 }
 
 func (o *countingOutput) write(b *batch) (whole bool, err error) {
+	held := int64(0)
+	for _, f := range b.frames {
+		held += int64(len(f.SSE()))
+	}
+	o.held.Store(max(o.held.Load(), held)) // only turns of its own stream write
 	for _, f := range b.frames {
 		switch before := o.got.Load(); {
 		case f.Offset() <= before: // of a write in several parts, or none of the log's
