@@ -35,7 +35,7 @@ type batch struct {
 
 	// try writes rest to a descriptor, once, with its result in tried and
 	// tryErr. It is made once, because a closure per write would be garbage.
-	try    func(fd uintptr) bool
+	try    func(fd uintptr)
 	tried  int
 	tryErr error
 

@@ -14,7 +14,10 @@ import (
 // tryWrite writes as much of b.rest as the socket takes without waiting, and
 // takes that off.
 func tryWrite(raw syscall.RawConn, b *batch) (written int, err error) {
-	if err := raw.Write(b.try); err != nil {
+	// Control holds the descriptor open, as Write does, but does not ask the
+	// runtime's poller, which nobody waits for here, and whose own record of the
+	// connection is cold.
+	if err := raw.Control(b.try); err != nil {
 		return 0, fmt.Errorf("write to the client: %w", err)
 	}
 	switch {
@@ -27,12 +30,11 @@ func tryWrite(raw syscall.RawConn, b *batch) (written int, err error) {
 	return b.tried, nil
 }
 
-// tryOnce never asks to be called again when the descriptor is ready.
-func (b *batch) tryOnce(fd uintptr) bool {
+func (b *batch) tryOnce(fd uintptr) {
 	for {
 		b.tried, b.tryErr = b.writeOnce(fd)
 		if b.tryErr != unix.EINTR { //nolint:errorlint // a system call's own
-			return true
+			return
 		}
 	}
 }

@@ -13,7 +13,7 @@ func tryWrite(syscall.RawConn, *batch) (int, error) { return 0, nil }
 // tryRead waits: without a poller nobody is in a hurry to end.
 func tryRead(conn net.Conn, p []byte) (int, error) { return conn.Read(p) }
 
-func (b *batch) tryOnce(uintptr) bool { return true }
+func (b *batch) tryOnce(uintptr) {}
 
 // iovecs are of no use here.
 type iovecs struct{}

@@ -49,7 +49,7 @@ type sock struct {
 	at  int
 	all int64 // bytes written
 	// write is kept, so that a round makes no garbage.
-	write func(fd uintptr) bool
+	write func(fd uintptr)
 	n     int
 	err   error
 	data  []byte
@@ -120,9 +120,8 @@ func (l *loop) greet(conn *net.TCPConn) {
 		return
 	}
 	s := &sock{raw: raw}
-	s.write = func(fd uintptr) bool {
-		s.n, s.err = writeRaw(fd, s.data)
-		return true // whether it could write or not: the loop goes on
+	s.write = func(fd uintptr) {
+		s.n, s.err = writeRaw(fd, s.data) // whether it could write or not: the loop goes on
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,7 +186,7 @@ func (l *loop) round(data []byte, until int64) (wrote bool) {
 			continue
 		}
 		s.data = data[s.at:]
-		if err := s.raw.Write(s.write); err != nil || s.err != nil || s.n <= 0 {
+		if err := s.raw.Control(s.write); err != nil || s.err != nil || s.n <= 0 {
 			continue // full, or gone
 		}
 		wrote = true
