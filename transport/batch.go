@@ -42,7 +42,7 @@ type batch struct {
 	// quiet is how many more writes may go past Go's scheduler before one must
 	// not. A worker that finds no end of work has to let the scheduler know: its
 	// monitor, which takes the processor from who has it for too long, would
-	// sleep on.
+	// sleep on. One that has rested has given the processor up itself.
 	quiet int
 }
 
@@ -50,7 +50,7 @@ type batch struct {
 // lets a goroutine have the processor for (10 ms). A write counts once more for
 // each quietBytes, and one of more than writeBytes is never quiet. Where streams
 // have pauses, each write that is not quiet has the monitor look for a
-// millisecond more, which costs dozens of writes.
+// millisecond more, each 20 microseconds at first, which costs dozens of writes.
 const (
 	quietWrites = 1024
 	quietBytes  = 16 << 10
@@ -73,6 +73,9 @@ func (b *batch) forget() {
 	b.frames = b.frames[:0]
 	b.reset()
 }
+
+// rested says that the worker has waited for work since its last write.
+func (b *batch) rested() { b.quiet = quietWrites }
 
 func (b *batch) reset() {
 	clear(b.vecs)

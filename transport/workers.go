@@ -86,22 +86,26 @@ func (w *workers) summon() {
 func (w *workers) run() {
 	b := newBatch()
 	for {
-		st := w.take()
+		st, rested := w.take()
 		if st == nil {
 			return
+		}
+		if rested {
+			b.rested()
 		}
 		st.turn(b)
 		b.forget()
 	}
 }
 
-// take waits for the next stream. It returns nil when the worker shall end.
-func (w *workers) take() *stream {
+// take waits for the next stream, and reports whether it had to. It returns nil
+// when the worker shall end.
+func (w *workers) take() (st *stream, rested bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.closed && w.active <= w.limit {
 		if st := w.next(); st != nil {
-			return st
+			return st, rested
 		}
 		w.running.Add(-1)
 		if w.pushed.Load() != nil {
@@ -110,11 +114,12 @@ func (w *workers) take() *stream {
 		}
 		w.idle++
 		w.work.Wait()
+		rested = true
 	}
 	w.active--
 	w.running.Add(-1)
 	w.summon() // nobody else may be at work
-	return nil
+	return nil, rested
 }
 
 // next takes the oldest stream of the queue; nil if it is empty. w.mu is held.

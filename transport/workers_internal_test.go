@@ -65,6 +65,44 @@ func TestReaderHoldsLittleOfTheLogWhateverCameBefore(t *testing.T) {
 	publish(3, 300_000, 301_000) // more than a write, so one at a time
 }
 
+// TestWorkerThatRestedNeedNotTellTheScheduler has one worker write to a crowd, once per message: what it may write past Go's
+// scheduler begins anew after a rest, and only then.
+func TestWorkerThatRestedNeedNotTellTheScheduler(t *testing.T) {
+	w := newWakeWorld(t, 1, 0)
+	defer w.close()
+	for range 2 {
+		w.attach(0)
+	}
+	w.atRest()
+	const left = 5 // of what a write finds after the first
+	for range 3 {
+		queued := make(chan struct{})
+		var found []int // by the only worker
+		write := func(b *batch) {
+			<-queued // all streams by then, so that the worker finds no rest between them
+			found = append(found, b.quiet)
+			b.quiet = left
+		}
+		w.onWrite.Store(&write)
+		if !w.source.Queue(w.sub.Stream()).Deliver(broker.Message{Exchange: "orders", RoutingKey: "k", Body: []byte("1")}) {
+			t.Fatal("the queue is closed")
+		}
+		w.sent++
+		close(queued)
+		w.allHaveAll()
+		w.atRest()
+		w.onWrite.Store(nil)
+		if len(found) != len(w.readers) || found[0] != quietWrites {
+			t.Fatalf("%d readers: the writes had %v left, want %d of the first", len(w.readers), found, quietWrites)
+		}
+		for _, n := range found[1:] {
+			if n != left {
+				t.Fatalf("the writes had %v left, want %d without a rest", found, left)
+			}
+		}
+	}
+}
+
 // wakeWorld is one subscription with readers whose output is counted only.
 type wakeWorld struct {
 	t       *testing.T
@@ -73,6 +111,7 @@ type wakeWorld struct {
 	server  *Server
 	sub     *broker.Subscription
 	blocks  int
+	onWrite atomic.Pointer[func(*batch)] // what each write calls first
 	sent    uint64
 	readers []wakeReader
 }
@@ -113,7 +152,7 @@ func (w *wakeWorld) attach(after uint64) {
 		w.t.Fatal(err)
 	}
 	st := newStream(w.server, broker.SSE)
-	out := &countingOutput{workers: w.server.workers, blocks: w.blocks, closed: make(chan struct{})}
+	out := &countingOutput{workers: w.server.workers, blocks: w.blocks, onWrite: &w.onWrite, closed: make(chan struct{})}
 	out.got.Store(after)
 	st.att, st.out = att, out
 	if !w.server.enter(st) {
@@ -226,6 +265,7 @@ func (w *wakeWorld) close() {
 type countingOutput struct {
 	workers *workers
 	blocks  int // one in so many writes blocks; 0: none
+	onWrite *atomic.Pointer[func(*batch)]
 	got     atomic.Uint64
 	jumped  atomic.Uint64
 	held    atomic.Int64 // the most bytes of frames that a write had before it
@@ -233,6 +273,9 @@ type countingOutput struct {
 }
 
 func (o *countingOutput) write(b *batch) (whole bool, err error) {
+	if f := o.onWrite.Load(); f != nil {
+		(*f)(b)
+	}
 	held := int64(0)
 	for _, f := range b.frames {
 		held += int64(len(f.SSE()))
