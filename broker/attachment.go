@@ -76,40 +76,50 @@ func (e *End) Error() string { return "the stream has ended: " + string(e.Reason
 // Attachment is one reader of a subscription, at its own position. Next, Handed
 // and Close are for the one goroutine that owns the stream; everything else is
 // safe for concurrent use.
+//
+// The fields that each message to each reader needs come first, and all fit two
+// cache lines of 64 bytes: between two messages to a crowd they leave the cache.
 type Attachment struct {
-	sub       *Subscription
-	transport Transport
+	sub *Subscription
 
-	// All below is guarded by sub.mu. wake and onWake do not change after the
-	// first Next, and are read without it by who has seen the attachment wait.
+	// All below is guarded by sub.mu, but for what only the stream's goroutine
+	// uses. wake and onWake do not change after the first Next, and are read
+	// without it by who has seen the attachment wait.
 
-	wake   chan struct{} // capacity 1; nil until somebody may want it
-	onWake func()        // called in place of a token into wake
-
-	start Start
+	onWake Wakeable // told in place of a token into wake
 	// pos is the offset of the last event that Next returned or counted as missing.
 	pos uint64
-	// given is the last event that Next returned; dry says that there was no
-	// more. Only the stream's goroutine uses them.
-	given uint64
-	dry   bool
-	// before is the event in front of those that Next returned last; live says
-	// that they came while the attachment was reading. As given and dry.
-	before uint64
-	live   bool
-	ended  *End
+	// given is the last event that Next returned, before the one in front of
+	// those that it returned last. Only the stream's goroutine uses them.
+	given, before uint64
+	ended         *End
+	waitsAt       int32 // 1 + its index in sub.waiters; 0 when it is not there
+	holds         int32 // of Hold without Release
+	// dry says that there was no more than Next returned last, live that these
+	// came while the attachment was reading. As given and before.
+	dry, live bool
 
-	waitsAt    int // 1 + its index in sub.waiters; 0 when it is not there
+	transport  Transport
 	readySent  bool
-	resumed    bool
-	lost       bool // a gap without a count is due before the next event
 	caughtUp   bool // it has been at the newest event, and nothing has held it back since
-	freeStart  bool // it began by "from": nothing before its first frame counts as missing
-	holds      int  // of Hold without Release
 	paused     bool
 	sawPaused  bool // what the client was told of paused …
 	sawSubHold bool // … and of the subscription's pause
+	lost       bool // a gap without a count is due before the next event
 	closed     bool
+	resumed    bool
+	freeStart  bool // it began by "from": nothing before its first frame counts as missing
+
+	wake  chan struct{} // capacity 1; nil until somebody may want it
+	start Start
+}
+
+// Wakeable is who waits for an attachment without a goroutine, see
+// Attachment.Notify.
+type Wakeable interface {
+	// Woken says that Next is worth calling. It must not block, and is called on
+	// any goroutine, also with locks of the core held.
+	Woken()
 }
 
 // place sets where the attachment begins to read. The subscription's mutex is held.
@@ -179,7 +189,7 @@ func (a *Attachment) Next(dst []Frame, limit, maxBytes int) ([]Frame, error) {
 	}
 	if a.dry = len(dst) == had || a.pos == s.log.newest; a.dry && a.waitsAt == 0 {
 		s.waiters = append(s.waiters, a)
-		a.waitsAt = len(s.waiters)
+		a.waitsAt = int32(len(s.waiters))
 	}
 	return dst, nil
 }
@@ -295,15 +305,14 @@ func (a *Attachment) makeWake() {
 	}
 }
 
-// Notify makes wake-ups call f in place of putting a token into Wake, and calls
-// it once. It comes before the first Next. f must not block, and is called on
-// any goroutine, also with locks of the core held: an idle stream then needs
-// neither a goroutine nor a channel.
-func (a *Attachment) Notify(f func()) {
+// Notify makes wake-ups tell w in place of putting a token into Wake, and tells
+// it once. It comes before the first Next. An idle stream then needs neither a
+// goroutine nor a channel.
+func (a *Attachment) Notify(w Wakeable) {
 	a.sub.mu.Lock()
-	a.onWake = f
+	a.onWake = w
 	a.sub.mu.Unlock()
-	f()
+	w.Woken()
 }
 
 // Handed says that all frames Next has returned so far were handed to the
@@ -347,7 +356,7 @@ func (a *Attachment) Hold() { a.hold(1) }
 // Release takes back one Hold.
 func (a *Attachment) Release() { a.hold(-1) }
 
-func (a *Attachment) hold(n int) {
+func (a *Attachment) hold(n int32) {
 	a.sub.mu.Lock()
 	defer a.sub.mu.Unlock()
 	a.holds += n
@@ -427,7 +436,7 @@ func (s *Subscription) stopWaiting(a *Attachment) {
 // attachment has just been taken from the waiters.
 func (a *Attachment) signal() {
 	if a.onWake != nil {
-		a.onWake()
+		a.onWake.Woken()
 		return
 	}
 	if a.wake == nil {

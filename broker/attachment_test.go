@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/warren-gateway/warren/broker"
 )
@@ -232,8 +233,8 @@ func TestNotifyIsCalledInPlaceOfWake(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		s := w.create("e")
 		a := w.attach(s, broker.Start{})
-		calls := 0
-		a.Notify(func() { calls++ })
+		var calls wakeCount
+		a.Notify(&calls)
 		w.want(a, "ready(.0)")
 		w.deliver(s, 1)
 		w.want(a, "1")
@@ -244,6 +245,10 @@ func TestNotifyIsCalledInPlaceOfWake(t *testing.T) {
 		}
 	})
 }
+
+type wakeCount int
+
+func (c *wakeCount) Woken() { *c++ }
 
 func TestHeldAttachmentGetsNothingAndMissesNothing(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
@@ -258,4 +263,11 @@ func TestHeldAttachmentGetsNothingAndMissesNothing(t *testing.T) {
 		a.Release()
 		w.want(a, "1 2")
 	})
+}
+
+// TestAttachmentIsTwoLines of 64 bytes, and begins on one: see the type. On 32 bits it is smaller.
+func TestAttachmentIsTwoLines(t *testing.T) {
+	if size := unsafe.Sizeof(broker.Attachment{}); size != 128 && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("an attachment has %d bytes, and may begin within a line", size)
+	}
 }

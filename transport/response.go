@@ -21,7 +21,7 @@ func (s *Server) serveResponse(w http.ResponseWriter, r *http.Request, st *strea
 	st.head = opening()
 	stop := context.AfterFunc(r.Context(), func() { st.notify(flagGone) })
 	defer stop()
-	st.att.Notify(st.woken)
+	st.att.Notify(st)
 	st.finish(st.guarded(func() ending { //nolint:contextcheck // what finish waits for is bounded by time, after the request's end too
 		w.WriteHeader(http.StatusOK)
 		return st.takeTurns()

@@ -14,7 +14,7 @@ var errSlow = errors.New("the client takes no bytes")
 
 // output is where a stream's bytes go. All but abort is for the stream's goroutine.
 type output interface {
-	// write writes all of b.rest. errSlow says that the client took nothing for
+	// write writes all of b.rest, and may wait for the client. errSlow says that the client took nothing for
 	// the write timeout; whole reports whether what it has got so far ends with
 	// a whole frame, so that another may follow.
 	write(b *batch) (whole bool, err error)
@@ -35,7 +35,6 @@ type socket struct {
 	// tcp is conn if that is a plain TCP connection: only there a write can be
 	// tried without waiting, and one that timed out can go on where it stopped.
 	tcp tcpConn
-	raw syscall.RawConn // of tcp
 	srv *Server
 }
 
@@ -52,23 +51,25 @@ func newSocket(conn net.Conn, s *Server) *socket {
 	// than we give up on a client that takes nothing, so that our reason counts.
 	setUserTimeout(conn, s.opts.WriteTimeout*3/2+time.Second)
 	c := &socket{conn: conn, srv: s}
-	if tcp, ok := conn.(tcpConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			c.tcp, c.raw = tcp, raw
-		}
-	}
+	c.tcp, _ = conn.(tcpConn)
 	return c
 }
 
-// write writes what the socket takes at once on the worker's time, and waits for
-// the rest on nobody else's.
-func (c *socket) write(b *batch) (whole bool, err error) {
-	written := 0
-	if c.tcp != nil {
-		if written, err = tryWrite(c.raw, b); err != nil || len(b.rest) == 0 {
-			return err == nil, err
-		}
+// raw returns what a write can be tried with; nil if it cannot.
+func (c *socket) raw() syscall.RawConn {
+	if c.tcp == nil {
+		return nil
 	}
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// write implements output; another worker takes the place of the one that calls
+// it.
+func (c *socket) write(b *batch) (whole bool, err error) {
 	c.srv.workers.block()
 	defer c.srv.workers.unblock()
 	guard := guardStall(c.conn, c.srv.opts.WriteTimeout)
@@ -76,7 +77,7 @@ func (c *socket) write(b *batch) (whole bool, err error) {
 	if guard.stop(); errors.Is(err, os.ErrDeadlineExceeded) {
 		// A bye may follow only a whole frame, and nothing on a TLS connection
 		// whose write was cut.
-		return written+n == 0 && c.tcp != nil, errSlow
+		return n == 0 && c.tcp != nil, errSlow
 	}
 	return err == nil, err
 }

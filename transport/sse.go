@@ -47,7 +47,7 @@ func (s *Server) ServeSSE(w http.ResponseWriter, r *http.Request, att *broker.At
 		s.serveResponse(w, r, st)
 		return
 	}
-	st.out = newSocket(conn, s)
+	st.onto(conn)
 	head := append(responseHead(w.Header()), opening()...)
 	if !s.enter(st) {
 		st.release()

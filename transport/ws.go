@@ -81,7 +81,7 @@ func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 	}
 	st := newStream(s, broker.WS)
 	st.ws, ws.st = ws, st
-	st.out = newSocket(conn, s)
+	st.onto(conn)
 	if !s.enter(st) {
 		h.refused()
 		s.refuseWS(ws, st.out, errShuttingDown())
