@@ -83,8 +83,9 @@ type Attachment struct {
 	sub *Subscription
 
 	// All below is guarded by sub.mu, but for what only the stream's goroutine
-	// uses. wake and onWake do not change after the first Next, and are read
-	// without it by who has seen the attachment wait.
+	// uses, and transport, which never changes. wake and onWake do not change
+	// after the first Next, and are read without it by who has seen the attachment
+	// wait.
 
 	onWake Wakeable // told in place of a token into wake
 	// pos is the offset of the last event that Next returned or counted as missing.

@@ -42,7 +42,9 @@ type batch struct {
 	// quiet is how many more writes may go past Go's scheduler before one must
 	// not. A worker that finds no end of work has to let the scheduler know: its
 	// monitor, which takes the processor from who has it for too long, would
-	// sleep on. One that has rested has given the processor up itself.
+	// sleep on. One that has rested has given the processor up itself, and who woke
+	// it was woken by the poller or by a timer, or tells the scheduler of its own
+	// system calls.
 	quiet int
 }
 

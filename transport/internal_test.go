@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/warren-gateway/warren/broker"
 )
@@ -133,20 +132,8 @@ func TestConnectionThatEmbedsTCPTakesTheFastPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	srv := &Server{opts: Options{}.withDefaults()}
-	if s := newSocket(countedConn{conn.(*net.TCPConn)}, srv); s.tcp == nil || s.raw() == nil {
+	st := newStream(&Server{opts: Options{}.withDefaults()}, broker.SSE)
+	if st.onto(countedConn{conn.(*net.TCPConn)}); st.raw == nil {
 		t.Error("each write would cost a goroutine, a timer and a system call more")
-	}
-}
-
-// TestHotFieldsShareLines: what each message to each reader touches of a stream is in its first two lines of 64 bytes, and the
-// allocator begins objects of its size on one. On 32 bits it is smaller, and nobody has measured.
-func TestHotFieldsShareLines(t *testing.T) {
-	var st stream
-	if size := unsafe.Sizeof(st); size != 256 && unsafe.Sizeof(uintptr(0)) == 8 {
-		t.Errorf("a stream has %d bytes, and may begin within a line", size)
-	}
-	if hot := unsafe.Offsetof(st.written) + unsafe.Sizeof(st.written); hot > 128 {
-		t.Errorf("a stream's hot fields end at %d", hot)
 	}
 }

@@ -93,19 +93,7 @@ func quietRuns(t *testing.T, conn *net.TCPConn, message []byte, writes int) []in
 // sink returns a TCP connection to a peer that reads all.
 func sink(t *testing.T) *net.TCPConn {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, peer := pair(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -114,7 +102,29 @@ func sink(t *testing.T) *net.TCPConn {
 	t.Cleanup(func() {
 		conn.Close()
 		<-done
-		peer.Close()
 	})
-	return conn.(*net.TCPConn)
+	return conn
+}
+
+// pair returns both ends of a TCP connection.
+func pair(t *testing.T) (conn, peer *net.TCPConn) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	dialed, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		dialed.Close()
+		accepted.Close()
+	})
+	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
 }

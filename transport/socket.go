@@ -74,10 +74,14 @@ func (c *socket) write(b *batch) (whole bool, err error) {
 	defer c.srv.workers.unblock()
 	guard := guardStall(c.conn, c.srv.opts.WriteTimeout)
 	n, err := c.writev(b)
-	if guard.stop(); errors.Is(err, os.ErrDeadlineExceeded) {
+	fired := guard.stop()
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		// A bye may follow only a whole frame, and nothing on a TLS connection
 		// whose write was cut.
 		return n == 0 && c.tcp != nil, errSlow
+	case fired && err == nil: // the client took it just then: the next write that waits has all its time
+		_ = c.conn.SetWriteDeadline(time.Time{})
 	}
 	return err == nil, err
 }

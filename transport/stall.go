@@ -20,6 +20,7 @@ type stallGuard struct {
 	mu    sync.Mutex // guards all below
 	acked uint64
 	quiet int // checks in a row without progress
+	fired bool
 	done  bool
 	timer *time.Timer
 }
@@ -44,15 +45,18 @@ func (g *stallGuard) check() {
 		g.acked, g.quiet = acked, 0
 	}
 	if g.quiet >= stallChecks {
+		g.fired = true
 		_ = g.conn.SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
 	g.timer.Reset(g.step)
 }
 
-func (g *stallGuard) stop() {
+// stop ends the watch. fired says that there is a deadline now that has passed.
+func (g *stallGuard) stop() (fired bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.done = true
 	g.timer.Stop()
+	return g.fired
 }

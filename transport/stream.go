@@ -36,7 +36,7 @@ type stream struct {
 	flags     atomic.Uint32
 	transport broker.Transport
 	draining  bool
-	after     *stream // the workers', under their mutex
+	after     *stream // the workers': the next in their queue
 	// turns is where the handler of an HTTP/2 stream waits for its next turn;
 	// nil on hijacked connections.
 	turns chan struct{}

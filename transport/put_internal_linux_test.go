@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/warren-gateway/warren/broker"
+)
+
+// TestHotFieldsShareLines: what each message to each reader touches of a stream is in its first two lines of 64 bytes, and the
+// allocator begins objects of its size on one. On 32 bits it is smaller, and nobody has measured.
+func TestHotFieldsShareLines(t *testing.T) {
+	var st stream
+	if size := unsafe.Sizeof(st); size != 256 && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("a stream has %d bytes, and may begin within a line", size)
+	}
+	for name, end := range map[string]uintptr{
+		"flags":     unsafe.Offsetof(st.flags) + unsafe.Sizeof(st.flags),
+		"transport": unsafe.Offsetof(st.transport) + unsafe.Sizeof(st.transport),
+		"draining":  unsafe.Offsetof(st.draining) + unsafe.Sizeof(st.draining),
+		"after":     unsafe.Offsetof(st.after) + unsafe.Sizeof(st.after),
+		"turns":     unsafe.Offsetof(st.turns) + unsafe.Sizeof(st.turns),
+		"srv":       unsafe.Offsetof(st.srv) + unsafe.Sizeof(st.srv),
+		"att":       unsafe.Offsetof(st.att) + unsafe.Sizeof(st.att),
+		"ws":        unsafe.Offsetof(st.ws) + unsafe.Sizeof(st.ws),
+		"head":      unsafe.Offsetof(st.head) + unsafe.Sizeof(st.head),
+		"raw":       unsafe.Offsetof(st.raw) + unsafe.Sizeof(st.raw),
+		"lastSent":  unsafe.Offsetof(st.lastSent) + unsafe.Sizeof(st.lastSent),
+		"messages":  unsafe.Offsetof(st.messages) + unsafe.Sizeof(st.messages),
+		"written":   unsafe.Offsetof(st.written) + unsafe.Sizeof(st.written),
+	} {
+		if end > 128 {
+			t.Errorf("%s ends at byte %d", name, end)
+		}
+	}
+}
+
+// slowOutput is a client that took nothing for the write timeout.
+type slowOutput struct{ output }
+
+func (slowOutput) write(*batch) (whole bool, err error) { return true, errSlow }
+
+// TestByeFollowsOnlyWholeFrames has a socket that takes a part of a write, and then nothing at all.
+func TestByeFollowsOnlyWholeFrames(t *testing.T) {
+	conn, _ := pair(t)
+	st := newStream(&Server{opts: Options{}.withDefaults()}, broker.SSE)
+	st.onto(conn)
+	st.out = slowOutput{st.out}
+	b := newBatch()
+	put := func() (whole bool) {
+		b.rest = net.Buffers{make([]byte, 16<<20)} // more than a socket takes
+		whole, err := st.put(b)
+		if !errors.Is(err, errSlow) {
+			t.Fatal(err)
+		}
+		return whole
+	}
+	if put() {
+		t.Error("a bye would follow half a frame")
+	}
+	for range 100 { // what the peer's kernel has taken by now makes room
+		if put() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("a write of which the socket took nothing cuts no frame")
+}
+
+// lateConn takes a write just when its deadline passes.
+type lateConn struct {
+	net.Conn
+	deadlines []time.Time
+	passed    chan struct{}
+}
+
+func (c *lateConn) Write(p []byte) (int, error) {
+	<-c.passed
+	return len(p), nil
+}
+
+func (c *lateConn) SetWriteDeadline(at time.Time) error {
+	if c.deadlines = append(c.deadlines, at); len(c.deadlines) == 1 {
+		close(c.passed)
+	}
+	return nil
+}
+
+// TestDeadlineThatCameTooLateIsTakenAway: a write that succeeds at its deadline leaves none behind, or the next that has to
+// wait would be over at once.
+func TestDeadlineThatCameTooLateIsTakenAway(t *testing.T) {
+	conn := &lateConn{passed: make(chan struct{})}
+	srv := &Server{opts: Options{WriteTimeout: 20 * time.Millisecond}.withDefaults(), workers: newWorkers()}
+	srv.workers.unblock() // the caller is a worker
+	b := newBatch()
+	b.rest = net.Buffers{[]byte("x")}
+	if whole, err := (&socket{conn: conn, srv: srv}).write(b); !whole || err != nil {
+		t.Fatalf("whole %v, %v", whole, err)
+	}
+	if n := len(conn.deadlines); n != 2 || !conn.deadlines[1].IsZero() {
+		t.Errorf("deadlines: %v", conn.deadlines)
+	}
+}
