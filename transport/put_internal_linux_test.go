@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -49,9 +50,9 @@ func TestByeFollowsOnlyWholeFrames(t *testing.T) {
 	st := newStream(&Server{opts: Options{}.withDefaults()}, broker.SSE)
 	st.onto(conn)
 	st.out = slowOutput{st.out}
-	b := newBatch()
+	b, much := newBatch(), make([]byte, 16<<20) // more than a socket takes
 	put := func() (whole bool) {
-		b.rest = net.Buffers{make([]byte, 16<<20)} // more than a socket takes
+		b.rest = net.Buffers{much}
 		whole, err := st.put(b)
 		if !errors.Is(err, errSlow) {
 			t.Fatal(err)
@@ -61,11 +62,11 @@ func TestByeFollowsOnlyWholeFrames(t *testing.T) {
 	if put() {
 		t.Error("a bye would follow half a frame")
 	}
-	for range 100 { // what the peer's kernel has taken by now makes room
+	// What the peer's kernel takes meanwhile makes room.
+	for deadline := time.Now().Add(wakePatience); time.Now().Before(deadline); runtime.Gosched() {
 		if put() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("a write of which the socket took nothing cuts no frame")
 }

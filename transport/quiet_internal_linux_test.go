@@ -100,7 +100,7 @@ func sink(t *testing.T) *net.TCPConn {
 		_, _ = io.Copy(io.Discard, peer)
 	}()
 	t.Cleanup(func() {
-		conn.Close()
+		_ = conn.Close()
 		<-done
 	})
 	return conn
