@@ -55,12 +55,16 @@ func newSocket(conn net.Conn, s *Server) *socket {
 	return c
 }
 
-// raw returns what a write can be tried with; nil if it cannot.
-func (c *socket) raw() syscall.RawConn {
-	if c.tcp == nil {
+// rawConn returns the file descriptor's owner below conn, nil if there is none.
+func rawConn(conn net.Conn) syscall.RawConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
 		return nil
 	}
-	raw, err := c.tcp.SyscallConn()
+	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil
 	}

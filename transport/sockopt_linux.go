@@ -1,29 +1,11 @@
 package transport
 
 import (
-	"crypto/tls"
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// rawConn returns the file descriptor's owner below conn, nil if there is none.
-func rawConn(conn net.Conn) syscall.RawConn {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
 
 // setUserTimeout bounds how long sent data may stay unacknowledged (RFC 5482),
 // which is how the kernel notices a peer that vanished. It is best effort: not

@@ -87,7 +87,10 @@ func newStream(s *Server, t broker.Transport) *stream {
 // onto makes conn what the stream writes to.
 func (st *stream) onto(conn net.Conn) {
 	c := newSocket(conn, st.srv)
-	st.out, st.raw = c, c.raw()
+	st.out = c
+	if c.tcp != nil {
+		st.raw = rawConn(conn)
+	}
 }
 
 // start gives a stream that has its attachment its first turn.
