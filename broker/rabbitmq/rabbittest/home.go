@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 )
 
 // ports of one node.
@@ -17,19 +18,43 @@ type ports struct{ amqp, distribution, epmd, management int }
 // that none of a test's thousands of connections can sit on a node's port while the node restarts.
 const firstPort, lastPort = 15000, 32000
 
-// FreePort answers a TCP port of 127.0.0.1 on which nothing listens and which the system gives to no outgoing
-// connection. Nothing reserves it.
+// reserved are UDP sockets, which hold for as long as this process lives the ports of [FreePort] against it and all others that
+// use it: the tests of several packages run side by side, and from among 17,000 ports that hundreds take at random, two would
+// soon take the same.
+var reserved struct {
+	sync.Mutex
+	sockets []net.PacketConn
+}
+
+// FreePort answers a TCP port of 127.0.0.1 on which nothing listens, which the system gives to no outgoing connection, and
+// which no other call answers, in this process or another, until this process ends.
 func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := firstPort + mrand.IntN(lastPort-firstPort) //nolint:gosec // a port is no secret
-		var l net.Listener
-		//nolint:noctx // binding a loopback port does not block
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return port, l.Close()
+		if err = reserve(port); err == nil {
+			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no free TCP port found: %w", err)
+}
+
+// reserve fails if the port is reserved, or somebody listens on it.
+func reserve(port int) error {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	socket, err := net.ListenPacket("udp", address) //nolint:noctx // binding a loopback port does not block
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", address) //nolint:noctx // the same
+	if err != nil {
+		_ = socket.Close()
+		return err
+	}
+	reserved.Lock()
+	defer reserved.Unlock()
+	reserved.sockets = append(reserved.sockets, socket)
+	return listener.Close()
 }
 
 // newNode lays out the node's directory.

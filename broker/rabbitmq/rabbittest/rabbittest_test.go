@@ -3,6 +3,8 @@ package rabbittest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +41,23 @@ func declareQueue(t *testing.T, ch *amqp.Channel, name string) {
 	if _, err := ch.QueueDeclare(name, true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestFreePortIsKeptForWhoAskedForIt(t *testing.T) {
+	port, err := rabbittest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	if socket, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", address); err == nil {
+		_ = socket.Close()
+		t.Error("another process could reserve it, too")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatalf("nobody can listen on it: %v", err)
+	}
+	_ = listener.Close()
 }
 
 func TestVHostsAreSeparateAndGoneAfterTheTest(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/bench/load"
 	"github.com/warren-gateway/warren/cmd/bench/proc"
 	"github.com/warren-gateway/warren/cmd/bench/publish"
@@ -98,7 +99,7 @@ func StartNchan(ctx context.Context, workers, files int) (*Nchan, error) {
 
 func (n *Nchan) start(ctx context.Context, nginx string, workers, files int) error {
 	var err error
-	if n.port, err = freePort(ctx); err != nil {
+	if n.port, err = rabbittest.FreePort(); err != nil {
 		return err
 	}
 	if err := os.Chmod(n.dir, 0o755); err != nil { //nolint:gosec // nginx's workers are of another user and need to get in

@@ -20,7 +20,7 @@ func StartRabbit(ctx context.Context) (*Rabbit, error) {
 	var ports [4]int
 	for i := range ports {
 		var err error
-		if ports[i], err = freePort(ctx); err != nil {
+		if ports[i], err = rabbittest.FreePort(); err != nil {
 			return nil, err
 		}
 	}
