@@ -210,9 +210,7 @@ func (g *gateway) do(method, path, body string, header ...string) answer {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	a := answer{resp.StatusCode, resp.Header, read}
-	asSpecified(g.t, r, a)
-	return a
+	return answer{resp.StatusCode, resp.Header, read}
 }
 
 // subscription is what tests look at in a subscription.

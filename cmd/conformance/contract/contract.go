@@ -2,14 +2,10 @@ package contract
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
-	"github.com/pb33f/libopenapi-validator/config"
-	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
@@ -18,14 +14,17 @@ import (
 
 // Contract is a pair of specifications, compiled.
 type Contract struct {
-	mu        sync.Mutex // serialises validator, which caches as it goes
-	validator validator.Validator
-	options   *config.ValidationOptions
-	openapi   *v3.Document
-
+	openapi  exchanges
 	frames   map[string]frameType
 	requests map[string]*jsonschema.Schema
 	tables   Tables
+}
+
+// exchanges is openapi.yaml. It is an interface so that whoever imports this package need not compile the types of the library
+// behind it: that would be ten seconds for each package.
+type exchanges interface {
+	// faults of a request and its answer, with the headers that need no description; the rest as for [Contract.Exchange].
+	faults(implicit []string, r *http.Request, body []byte, resp *http.Response, answer []byte) []string
 }
 
 // frameType is a row of x-frame-types, with the schema that it names.
@@ -40,34 +39,15 @@ var Load = sync.OnceValues(func() (*Contract, error) { return New(warren.OpenAPI
 // New compiles an openapi.yaml and an asyncapi.yaml.
 func New(openapi, asyncapi []byte) (*Contract, error) {
 	c := &Contract{frames: map[string]frameType{}, requests: map[string]*jsonschema.Schema{}}
-	if err := c.loadOpenAPI(openapi); err != nil {
+	var err error
+	if c.openapi, err = newOpenAPI(openapi); err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
 	if err := c.loadAsyncAPI(asyncapi); err != nil {
 		return nil, fmt.Errorf("asyncapi.yaml: %w", err)
 	}
-	var err error
 	c.tables, err = readTables(openapi, asyncapi)
 	return c, err
-}
-
-func (c *Contract) loadOpenAPI(text []byte) error {
-	doc, err := libopenapi.NewDocument(text)
-	if err != nil {
-		return err
-	}
-	model, err := doc.BuildV3Model()
-	if err != nil {
-		return err
-	}
-	c.openapi = &model.Model
-	c.options = config.NewValidationOptions(config.WithFormatAssertions(), config.WithoutSecurityValidation())
-	v, errs := validator.NewValidator(doc, config.WithExistingOpts(c.options))
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	c.validator = v
-	return nil
 }
 
 func (c *Contract) loadAsyncAPI(text []byte) error {

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -9,8 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/pb33f/libopenapi-validator/errors"
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/pb33f/libopenapi-validator/config"
+	invalid "github.com/pb33f/libopenapi-validator/errors"
 	"github.com/pb33f/libopenapi-validator/paths"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 )
@@ -18,26 +23,57 @@ import (
 // Exchange returns the faults of a request and its answer. The bodies are given apart, because whoever calls has read
 // them; answer is nil where the body is none of a document: of a stream, or of a handshake.
 func (c *Contract) Exchange(r *http.Request, body []byte, resp *http.Response, answer []byte) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := exchange{Contract: c, request: r, response: resp, body: body, answer: answer}
+	return c.openapi.faults(c.tables.Implicit, r, body, resp, answer)
+}
+
+// openAPI is openapi.yaml, compiled.
+type openAPI struct {
+	mu        sync.Mutex // serialises validator, which caches as it goes
+	validator validator.Validator
+	options   *config.ValidationOptions
+	document  *v3.Document
+}
+
+func newOpenAPI(text []byte) (exchanges, error) {
+	doc, err := libopenapi.NewDocument(text)
+	if err != nil {
+		return nil, err
+	}
+	model, err := doc.BuildV3Model()
+	if err != nil {
+		return nil, err
+	}
+	options := config.NewValidationOptions(config.WithFormatAssertions(), config.WithoutSecurityValidation())
+	v, errs := validator.NewValidator(doc, config.WithExistingOpts(options))
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return &openAPI{validator: v, options: options, document: &model.Model}, nil
+}
+
+// faults implements exchanges.
+func (o *openAPI) faults(implicit []string, r *http.Request, body []byte, resp *http.Response, answer []byte) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e := exchange{openAPI: o, implicit: implicit, request: r, response: resp, body: body, answer: answer}
 	e.check()
-	return e.faults
+	return e.found
 }
 
 // exchange is one request and its answer under examination.
 type exchange struct {
-	*Contract
+	*openAPI
+	implicit []string
 	request  *http.Request
 	response *http.Response
 	body     []byte
 	answer   []byte
-	faults   []string
+	found    []string
 }
 
 func (e *exchange) fault(format string, args ...any) {
 	what := fmt.Sprintf("%s %s: %d: ", e.request.Method, e.request.URL.Path, e.response.StatusCode)
-	e.faults = append(e.faults, what+fmt.Sprintf(format, args...))
+	e.found = append(e.found, what+fmt.Sprintf(format, args...))
 }
 
 func (e *exchange) check() {
@@ -48,7 +84,7 @@ func (e *exchange) check() {
 		return
 	}
 	asked.URL.Path = strings.ReplaceAll(asked.URL.Path, "//", "/none/") // and would not know these
-	item, _, found := paths.FindPath(asked, e.openapi, e.options)
+	item, _, found := paths.FindPath(asked, e.document, e.options)
 	if found == "" {
 		item, found = e.findPath(asked)
 	}
@@ -94,7 +130,7 @@ func (e *exchange) refusedBefore() bool {
 func (e *exchange) findPath(r *http.Request) (*v3.PathItem, string) {
 	probe := r.Clone(r.Context())
 	probe.Method = http.MethodOptions
-	item, _, found := paths.FindPath(probe, e.openapi, e.options)
+	item, _, found := paths.FindPath(probe, e.document, e.options)
 	return item, found
 }
 
@@ -106,9 +142,9 @@ func (e *exchange) checkUnknownPath() {
 		e.fault("the path is not described, and should be answered with 404")
 		return
 	}
-	described := e.openapi.Components.Responses.GetOrZero("NotFound") // x-fallback-responses
+	described := e.document.Components.Responses.GetOrZero("NotFound") // x-fallback-responses
 	if e.request.Method == http.MethodHead {
-		described = e.openapi.Components.Responses.GetOrZero("HeadNotFound")
+		described = e.document.Components.Responses.GetOrZero("HeadNotFound")
 	}
 	if described == nil {
 		e.fault("components/responses has no NotFound")
@@ -124,7 +160,7 @@ func (e *exchange) checkUnknownPath() {
 
 func (e *exchange) checkHeaders(described *v3.Response) {
 	known := map[string]bool{}
-	for _, name := range e.tables.Implicit {
+	for _, name := range e.implicit {
 		known[name] = true
 	}
 	if described.Headers != nil {
@@ -208,7 +244,7 @@ func (e *exchange) checkRequest(asked *http.Request) {
 	}
 }
 
-func (e *exchange) add(what string, errs []*errors.ValidationError) {
+func (e *exchange) add(what string, errs []*invalid.ValidationError) {
 	for _, err := range errs {
 		more := make([]string, 0, len(err.SchemaValidationErrors))
 		for _, s := range err.SchemaValidationErrors {
