@@ -38,7 +38,8 @@ ARGS     ?=
 RABBITTEST   := $(MODULE)/broker/rabbitmq/rabbittest
 RABBITNODE   := $(TOOLS)/rabbitnode
 IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} |
-GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 10m
+# golangci-lint runs what "go vet" would.
+GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -vet=off -timeout 10m
 
 # Of those the ones that load the machine or look at the clock run alone, the others two at a time, and the longest of these
 # first, so that none is left alone at the end.
@@ -79,10 +80,11 @@ deps: ## install what the tests need: Debian packages (as root), npm packages; o
 	@.ci/deps
 	@$(MAKE) $(NPM)
 
+# With the flags of the tests, since golangci-lint compiles all that they need: this makes "unit" two minutes shorter.
 lint: $(LINT) $(NPM) ## Go code, layer rules, go.mod, specifications
 	@echo "== lint"
-	$(LINT) run
-	$(GO) test -count=1 ./broker/layers_test.go
+	GOFLAGS="$$($(GO) env GOFLAGS) -race" $(LINT) run
+	$(GO) test -race -vet=off -count=1 ./broker/layers_test.go
 	$(GO) mod tidy -diff
 	cd web && npm run --silent lint:spec
 
@@ -142,24 +144,26 @@ screenshots: build $(NPM) ## make docs/images from the running page (the fonts a
 clean: ## remove what was built and installed here
 	rm -rf bin dist coverage.out web/node_modules
 
-# The version is part of the name, so that a new pin installs a new tool.
+# The version is part of the name, so that a new pin installs a new tool. Built as "make build" builds, the tools share with it
+# what both are made of.
+INSTALL := CGO_ENABLED=0 GOBIN=$(TOOLS) $(GO) install -trimpath
 $(LINT):
-	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv $(TOOLS)/golangci-lint $@
 
 $(TESTSUM):
-	GOBIN=$(TOOLS) $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+	$(INSTALL) gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
 	mv $(TOOLS)/gotestsum $@
 
-# Without paths of this machine, since the SBOMs have its checksum.
+# -trimpath is needed here: the SBOMs have its checksum.
 $(CDX):
-	GOBIN=$(TOOLS) $(GO) install -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	$(INSTALL) github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 	mv $(TOOLS)/cyclonedx-gomod $@
 
 # Always built: the go command knows best whether it is current.
 .PHONY: $(RABBITNODE)
 $(RABBITNODE):
-	@$(GO) build -o $@ ./broker/rabbitmq/rabbittest/cmd/rabbitnode
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./broker/rabbitmq/rabbittest/cmd/rabbitnode
 
 $(NPM): web/package-lock.json
 	cd web && npm ci --ignore-scripts
