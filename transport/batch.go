@@ -29,7 +29,6 @@ type batch struct {
 	buf  []byte
 	open int // where the part of buf begins that is not in vecs yet
 	vecs [][]byte
-	iovs iovecs
 	rest net.Buffers // the part of vecs that is not written yet
 	size int         // bytes added since the last reset
 
@@ -45,7 +44,8 @@ type batch struct {
 	// sleep on. One that has rested has given the processor up itself, and who woke
 	// it was woken by the poller or by a timer, or tells the scheduler of its own
 	// system calls.
-	quiet int
+	quiet  int
+	pieces pieces
 }
 
 // quietWrites is some milliseconds' work: about what the monitor, once awake,

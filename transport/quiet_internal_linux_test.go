@@ -54,7 +54,7 @@ func TestWritesOfSeveralPiecesAreWholeAndTellTheSchedulerToo(t *testing.T) {
 		if quietly > quietWrites {
 			t.Fatalf("%d writes in a row were quiet", quietly)
 		}
-		for _, v := range b.iovs[:cap(b.iovs)] {
+		for _, v := range b.pieces.list[:cap(b.pieces.list)] {
 			if v.Base != nil {
 				t.Fatal("a batch keeps what it has written")
 			}

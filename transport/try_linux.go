@@ -52,42 +52,51 @@ func (b *batch) writeOnce(fd uintptr) (int, error) {
 	}
 	switch one := len(b.rest) == 1; {
 	case one && quietly:
-		return writeQuietly(fd, b.rest[0])
+		return sendQuietly(fd, b.rest[0])
 	case one:
-		return unix.Write(int(fd), b.rest[0]) //nolint:wrapcheck // a system call's own
+		return unix.SendmsgN(int(fd), b.rest[0], nil, nil, sendFlags) //nolint:wrapcheck // a system call's own
 	case quietly:
-		return b.iovs.writeQuietly(fd, b.rest)
+		return b.sendQuietly(fd)
 	}
-	return unix.Writev(int(fd), b.rest) //nolint:wrapcheck // a system call's own
+	return unix.SendmsgBuffers(int(fd), b.rest, nil, nil, sendFlags) //nolint:wrapcheck // a system call's own
 }
 
-// iovecs are what writev(2) takes, kept because one for each call would be garbage.
-type iovecs []unix.Iovec
+// sendFlags: to send(2) and sendmsg(2) on a socket in non-blocking mode they say nothing new. What counts is that these calls do
+// not look at the file behind the socket, as write(2) and writev(2) do, which is in no cache after some thousands of others.
+const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// writeQuietly is to writev(2) what writeQuietly is to write(2).
-func (v *iovecs) writeQuietly(fd uintptr, pieces [][]byte) (n int, err error) {
-	list := (*v)[:0]
-	for _, p := range pieces {
-		iov := unix.Iovec{Base: unsafe.SliceData(p)} //nolint:gosec // as below
-		iov.SetLen(len(p))
-		list = append(list, iov)
-	}
-	//nolint:gosec // pointers into what the caller holds, for the length of the call
-	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)))
-	clear(list) // it must not keep frames that their log has evicted
-	*v = list[:0]
+// sendQuietly is send(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
+// it look each 20 microseconds. A socket in non-blocking mode does not block, and for few readers that is a good part of what a
+// message costs. See batch.quiet for why this is not always done.
+func sendQuietly(fd uintptr, p []byte) (n int, err error) {
+	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
 	return int(r), nil
 }
 
-// writeQuietly is write(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
-// it look each 20 microseconds. A socket in non-blocking mode does not block, and for few readers that is a good part of what a
-// message costs. See batch.quiet for why this is not always done.
-func writeQuietly(fd uintptr, p []byte) (n int, err error) {
-	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
-	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+// pieces is what sendmsg(2) takes, kept because a list for each call would be garbage.
+type pieces struct {
+	head unix.Msghdr
+	list []unix.Iovec
+}
+
+// sendQuietly sends b.rest, and is to sendmsg(2) what sendQuietly is to send(2).
+func (b *batch) sendQuietly(fd uintptr) (n int, err error) {
+	list := b.pieces.list[:0]
+	for _, p := range b.rest {
+		piece := unix.Iovec{Base: unsafe.SliceData(p)} //nolint:gosec // as above
+		piece.SetLen(len(p))
+		list = append(list, piece)
+	}
+	b.pieces.list = list
+	b.pieces.head.Iov = unsafe.SliceData(list) //nolint:gosec // the same
+	b.pieces.head.SetIovlen(len(list))
+	//nolint:gosec // the same
+	r, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&b.pieces.head)), sendFlags)
+	clear(list) // it must not keep frames that their log has evicted
 	if errno != 0 {
 		return 0, errno
 	}

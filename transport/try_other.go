@@ -15,5 +15,5 @@ func tryRead(conn net.Conn, p []byte) (int, error) { return conn.Read(p) }
 
 func (b *batch) tryOnce(uintptr) {}
 
-// iovecs are of no use here.
-type iovecs struct{}
+// pieces are of no use here.
+type pieces struct{}

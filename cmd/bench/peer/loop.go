@@ -11,6 +11,8 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/warren-gateway/warren/cmd/bench/load"
 	"github.com/warren-gateway/warren/cmd/bench/role"
 )
@@ -36,8 +38,9 @@ type LoopJob struct {
 
 // loop is the least that a server can do: it holds sockets and writes given bytes to them.
 type loop struct {
-	mu    sync.Mutex // guards socks
-	socks []*sock
+	mu     sync.Mutex // guards socks and writes
+	socks  []*sock
+	writes int64 // system calls so far
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -55,7 +58,7 @@ type sock struct {
 	data  []byte
 }
 
-// LoopHandlers answers the operations of the role: listen, run, halt.
+// LoopHandlers answers the operations of the role: listen, run, writes, halt.
 func LoopHandlers() map[string]role.Handler {
 	l := &loop{}
 	return map[string]role.Handler{
@@ -65,6 +68,11 @@ func LoopHandlers() map[string]role.Handler {
 				return load.None{}, errors.New("runs already, or has nothing to write")
 			}
 			return load.None{}, l.run(ctx, job)
+		}),
+		"writes": role.Op(func(context.Context, load.None) (int64, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.writes, nil
 		}),
 		"halt": role.Op(func(context.Context, load.None) (load.None, error) {
 			if l.cancel != nil {
@@ -128,12 +136,12 @@ func (l *loop) greet(conn *net.TCPConn) {
 	l.socks = append(l.socks, s)
 }
 
-// writeRaw is write(2) without a word to Go's scheduler, whose monitor would else wake each 20 microseconds, in case that the call
+// writeRaw is send(2), as the gateway writes, without a word to Go's scheduler, whose monitor would else wake each 20 microseconds, in case that the call
 // blocks, and take a good part of the core: the least that would do it has no monitor. A socket in non-blocking mode does not
 // block; one that is full answers EAGAIN.
 func writeRaw(fd uintptr, p []byte) (n int, err error) {
 	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
-	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -186,6 +194,7 @@ func (l *loop) round(data []byte, until int64) (wrote bool) {
 			continue
 		}
 		s.data = data[s.at:]
+		l.writes++
 		if err := s.raw.Control(s.write); err != nil || s.err != nil || s.n <= 0 {
 			continue // full, or gone
 		}

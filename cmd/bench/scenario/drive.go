@@ -23,8 +23,9 @@ type work struct {
 	rate    int // messages per second; 0: flat out
 	stalled int // the first so many readers do not read
 	latency bool
-	queues  int   // at the broker, of which each gets every message
-	watch   []int // further processes whose CPU is of interest: the broker's
+	queues  int            // at the broker, of which each gets every message
+	watch   []int          // further processes whose CPU is of interest: the broker's
+	counter target.Counter // counts the server's writes; nil: the kernel does
 }
 
 // outcome is what came of it.
@@ -152,6 +153,7 @@ func (e *Env) drive(ctx context.Context, s target.Server, w work) (outcome, erro
 	defer src.Stop()
 	defer e.profile(ctx, s, w)()
 	var out outcome
+	w.counter, _ = s.(target.Counter)
 	if loop, ok := s.(*target.Loop); ok {
 		out, err = e.driveLoop(ctx, loop, src, w)
 	} else {
@@ -229,6 +231,10 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 	if err := wait(ctx, warm); err != nil {
 		return out, err
 	}
+	before, err := w.writes(ctx, pids)
+	if err != nil {
+		return out, err
+	}
 	if w.latency {
 		if err := src.Call(ctx, "time", load.None{}, nil); err != nil {
 			return out, err
@@ -250,6 +256,10 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 			return out, err
 		}
 	}
+	after, err := w.writes(ctx, pids)
+	if err != nil {
+		return out, err
+	}
 	seconds := float64(last.counts.At-first.counts.At) / 1e9
 	out.perSecond = float64(last.counts.Messages-first.counts.Messages) / seconds
 	out.messages = float64(last.counts.Least-first.counts.Least) / seconds
@@ -262,7 +272,7 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
 	}
 	messages := float64(last.counts.Messages - first.counts.Messages)
-	out.writes = float64(last.writes-first.writes) / messages
+	out.writes = float64(after-before) / messages
 	out.segments = float64(last.segments-first.segments) / messages
 	out.cost = time.Duration(out.cores / out.perSecond * float64(time.Second))
 	return out, nil
@@ -273,8 +283,16 @@ type snapshot struct {
 	at           time.Time // of the CPU times
 	counts       load.Counts
 	cpu, watched time.Duration
-	writes       int64
 	segments     int64
+}
+
+// writes answers how many system calls that write the server has made so far. The server may have to do something for the
+// answer, so it is asked before and after the time in which its CPU is counted.
+func (w work) writes(ctx context.Context, pids []int) (int64, error) {
+	if w.counter != nil {
+		return w.counter.Writes(ctx)
+	}
+	return proc.Writes(pids)
 }
 
 func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error) {
@@ -285,9 +303,6 @@ func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error
 	}
 	s.at = time.Now()
 	if s.cpu, err = proc.CPU(pids); err != nil {
-		return s, err
-	}
-	if s.writes, err = proc.Writes(pids); err != nil {
 		return s, err
 	}
 	if s.watched, err = proc.CPU(w.watch); err != nil {

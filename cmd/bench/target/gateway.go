@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,24 +126,51 @@ func (g *Gateway) ask(ctx context.Context, method, path, body string) error {
 // URL answers where the gateway serves.
 func (g *Gateway) URL() string { return "http://" + g.addr }
 
+// Writes answers the gateway's metric of that name.
+func (g *Gateway) Writes(ctx context.Context) (int64, error) {
+	text, err := g.fromAdmin(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for line := range bytes.Lines(text) {
+		if name, value, found := strings.Cut(strings.TrimSpace(string(line)), "} "); found && strings.HasPrefix(name, "warren_writes_total{") {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += n
+		}
+	}
+	return int64(sum), nil
+}
+
 // Profile writes a CPU profile of the time from now on into a file and answers when it is there.
 func (g *Gateway) Profile(ctx context.Context, d time.Duration, file string) error {
 	seconds := max(1, int(d.Seconds()))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", g.admin, seconds), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	profile, err := io.ReadAll(resp.Body)
+	profile, err := g.fromAdmin(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 	if err != nil {
 		return err
 	}
 	const mode = 0o600
 	return os.WriteFile(file, profile, mode)
+}
+
+// fromAdmin answers what the admin listener has at a path.
+func (g *Gateway) fromAdmin(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
+	}
+	return io.ReadAll(resp.Body)
 }
 
 // Name answers "warren".

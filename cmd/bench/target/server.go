@@ -29,6 +29,12 @@ type Server interface {
 	Stop()
 }
 
+// Counter is a server that counts itself the system calls by which it writes to streams: the kernel has a count of write and
+// writev for each process, see [proc.Writes], but none of send and sendmsg.
+type Counter interface {
+	Writes(ctx context.Context) (int64, error)
+}
+
 const (
 	startTimeout = 20 * time.Second
 	stopTimeout  = 20 * time.Second
