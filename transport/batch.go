@@ -11,7 +11,7 @@ const (
 	// call. A stalled stream holds one such buffer until its write timeout.
 	coalesceBytes = 32 << 10
 	// bigFrame is the size from which a frame is written from where it lies: a
-	// piece of writev(2) of its own costs less than to copy it.
+	// piece of its own for sendmsg(2) costs less than to copy it.
 	bigFrame = 2 << 10
 	// writeBytes is after how many bytes a system call is due, whatever is left,
 	// and what a round takes from the log at most, or one frame: a stalled stream

@@ -54,18 +54,18 @@ func (b *batch) writeOnce(fd uintptr) (int, error) {
 	case one && quietly:
 		return sendQuietly(fd, b.rest[0])
 	case one:
-		return unix.SendmsgN(int(fd), b.rest[0], nil, nil, sendFlags) //nolint:wrapcheck // a system call's own
+		return unix.Write(int(fd), b.rest[0]) //nolint:wrapcheck // a system call's own
 	case quietly:
-		return b.sendQuietly(fd)
+		return b.sendPiecesQuietly(fd)
 	}
-	return unix.SendmsgBuffers(int(fd), b.rest, nil, nil, sendFlags) //nolint:wrapcheck // a system call's own
+	return unix.Writev(int(fd), b.rest) //nolint:wrapcheck // a system call's own
 }
 
-// sendFlags: to send(2) and sendmsg(2) on a socket in non-blocking mode they say nothing new. What counts is that these calls do
-// not look at the file behind the socket, as write(2) and writev(2) do, which is in no cache after some thousands of others.
+// sendFlags say what the socket's mode says already, and spare a SIGPIPE that Go would ignore.
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// sendQuietly is send(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
+// sendQuietly is send(2), which goes from the descriptor straight to the socket; write(2) looks first at the mode and the inode of
+// a file, which are in no cache where streams are thousands. It goes without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
 // it look each 20 microseconds. A socket in non-blocking mode does not block, and for few readers that is a good part of what a
 // message costs. See batch.quiet for why this is not always done.
 func sendQuietly(fd uintptr, p []byte) (n int, err error) {
@@ -83,8 +83,8 @@ type pieces struct {
 	list []unix.Iovec
 }
 
-// sendQuietly sends b.rest, and is to sendmsg(2) what sendQuietly is to send(2).
-func (b *batch) sendQuietly(fd uintptr) (n int, err error) {
+// sendPiecesQuietly sends b.rest by sendmsg(2), in the same way.
+func (b *batch) sendPiecesQuietly(fd uintptr) (n int, err error) {
 	list := b.pieces.list[:0]
 	for _, p := range b.rest {
 		piece := unix.Iovec{Base: unsafe.SliceData(p)} //nolint:gosec // as above

@@ -18,16 +18,16 @@ type ports struct{ amqp, distribution, epmd, management int }
 // that none of a test's thousands of connections can sit on a node's port while the node restarts.
 const firstPort, lastPort = 15000, 32000
 
-// reserved are UDP sockets, which hold for as long as this process lives the ports of [FreePort] against it and all others that
-// use it: the tests of several packages run side by side, and from among 17,000 ports that hundreds take at random, two would
-// soon take the same.
+// reserved holds a UDP socket on each port that [FreePort] gave out, for as long as this process lives. Whoever else uses FreePort
+// cannot bind it and takes another port. The tests of several packages run side by side, and of hundreds of ports that are drawn
+// from 17,000, two were the same now and then.
 var reserved struct {
 	sync.Mutex
 	sockets []net.PacketConn
 }
 
 // FreePort answers a TCP port of 127.0.0.1 on which nothing listens, which the system gives to no outgoing connection, and
-// which no other call answers, in this process or another, until this process ends.
+// which no other call answers, in this process or another, until this process ends. Each port costs a descriptor.
 func FreePort() (int, error) {
 	var err error
 	for range 100 {

@@ -40,7 +40,7 @@ type LoopJob struct {
 type loop struct {
 	mu     sync.Mutex // guards socks and writes
 	socks  []*sock
-	writes int64 // system calls so far
+	writes int64 // that wrote something, so far
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -136,8 +136,8 @@ func (l *loop) greet(conn *net.TCPConn) {
 	l.socks = append(l.socks, s)
 }
 
-// writeRaw is send(2), as the gateway writes, without a word to Go's scheduler, whose monitor would else wake each 20 microseconds, in case that the call
-// blocks, and take a good part of the core: the least that would do it has no monitor. A socket in non-blocking mode does not
+// writeRaw is send(2), as the gateway writes, without a word to Go's scheduler. Its monitor would else wake each 20 microseconds,
+// in case that the call blocks, and take a good part of the core: the least that would do it has no monitor. A socket in non-blocking mode does not
 // block; one that is full answers EAGAIN.
 func writeRaw(fd uintptr, p []byte) (n int, err error) {
 	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
@@ -194,11 +194,11 @@ func (l *loop) round(data []byte, until int64) (wrote bool) {
 			continue
 		}
 		s.data = data[s.at:]
-		l.writes++
 		if err := s.raw.Control(s.write); err != nil || s.err != nil || s.n <= 0 {
 			continue // full, or gone
 		}
 		wrote = true
+		l.writes++
 		s.at = (s.at + s.n) % len(data)
 		s.all += int64(s.n)
 	}

@@ -35,7 +35,7 @@ type outcome struct {
 	cores     float64       // CPU of the server, in cores
 	cost      time.Duration // CPU of the server per delivery
 	watched   float64       // CPU of the further processes, in cores
-	writes    float64       // system calls of the server that write, per delivery
+	writes    float64       // of the server, per delivery
 	segments  float64       // TCP segments with data that readers received, per delivery; 0 where they are not counted
 	latencies load.Latencies
 	missed    int64 // messages that the slowest reader did not get
@@ -153,7 +153,9 @@ func (e *Env) drive(ctx context.Context, s target.Server, w work) (outcome, erro
 	defer src.Stop()
 	defer e.profile(ctx, s, w)()
 	var out outcome
-	w.counter, _ = s.(target.Counter)
+	if w.queues == 0 && !w.latency { // a tally of fan-out; others need not be disturbed for it
+		w.counter, _ = s.(target.Counter)
+	}
 	if loop, ok := s.(*target.Loop); ok {
 		out, err = e.driveLoop(ctx, loop, src, w)
 	} else {
@@ -251,14 +253,14 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 	if err != nil {
 		return out, err
 	}
+	after, err := w.writes(ctx, pids)
+	if err != nil {
+		return out, err
+	}
 	if w.latency {
 		if err := src.Call(ctx, "latencies", load.None{}, &out.latencies); err != nil {
 			return out, err
 		}
-	}
-	after, err := w.writes(ctx, pids)
-	if err != nil {
-		return out, err
 	}
 	seconds := float64(last.counts.At-first.counts.At) / 1e9
 	out.perSecond = float64(last.counts.Messages-first.counts.Messages) / seconds
@@ -272,7 +274,7 @@ func (e *Env) measure(ctx context.Context, pids []int, src *source, w work) (out
 		return out, fmt.Errorf("the server ended %d streams", last.counts.Lost)
 	}
 	messages := float64(last.counts.Messages - first.counts.Messages)
-	out.writes = float64(after-before) / messages
+	out.writes = float64(after.writes-before.writes) / after.at.Sub(before.at).Seconds() / out.perSecond
 	out.segments = float64(last.segments-first.segments) / messages
 	out.cost = time.Duration(out.cores / out.perSecond * float64(time.Second))
 	return out, nil
@@ -286,13 +288,22 @@ type snapshot struct {
 	segments     int64
 }
 
-// writes answers how many system calls that write the server has made so far. The server may have to do something for the
-// answer, so it is asked before and after the time in which its CPU is counted.
-func (w work) writes(ctx context.Context, pids []int) (int64, error) {
+// tally is how many writes a server has made at a time.
+type tally struct {
+	at     time.Time
+	writes int64
+}
+
+// writes counts. The server may have to do something for the answer, so it is asked before and after the time in which its CPU is
+// counted.
+func (w work) writes(ctx context.Context, pids []int) (t tally, err error) {
 	if w.counter != nil {
-		return w.counter.Writes(ctx)
+		t.writes, err = w.counter.Writes(ctx)
+	} else {
+		t.writes, err = proc.Writes(pids)
 	}
-	return proc.Writes(pids)
+	t.at = time.Now()
+	return t, err
 }
 
 func look(ctx context.Context, pids []int, src *source, w work) (snapshot, error) {

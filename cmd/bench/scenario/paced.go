@@ -21,7 +21,7 @@ func paced() Scenario {
 			ID: "b", Title: "1,000 readers at 200 messages per second", Plot: costEach,
 			Notes: "Each message is to be written to each reader at once. Who publishes how is as in (a). " +
 				"A server that keeps up makes one write per delivery; one that is behind, its core being full, has several messages for a reader by then and may write them together, which " +
-				"makes its deliveries cheaper: the column of writes tells (as the gateway and the bare loop count their own; of the others the kernel's count of write and writev). " +
+				"makes its deliveries cheaper: the column of writes tells (the gateway and the bare loop count theirs to streams; of the others the kernel counts all that the processes make). " +
 				"The column of segments, TCP segments with data that readers received, also tells what the server's kernel put together. That is so with `Nchan`: nginx sets TCP_NODELAY only on a " +
 				"connection that it keeps after a first answer, and Nchan does not for its streams, so a message waits while the one before is not acknowledged (Nagle's algorithm). " +
 				"With `Nchan, no delay` each reader makes a request that nginx answers with 404 before it subscribes on the same connection, and TCP_NODELAY is set as with all others: like is compared with like there. " +

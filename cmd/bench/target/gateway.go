@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -126,21 +127,24 @@ func (g *Gateway) ask(ctx context.Context, method, path, body string) error {
 // URL answers where the gateway serves.
 func (g *Gateway) URL() string { return "http://" + g.addr }
 
-// Writes answers the gateway's metric of that name.
+// Writes implements Counter by the gateway's metric: each time that a stream wrote all it had.
 func (g *Gateway) Writes(ctx context.Context) (int64, error) {
 	text, err := g.fromAdmin(ctx, "/metrics")
 	if err != nil {
 		return 0, err
 	}
-	sum := 0.0
+	sum, found := 0.0, false
 	for line := range bytes.Lines(text) {
-		if name, value, found := strings.Cut(strings.TrimSpace(string(line)), "} "); found && strings.HasPrefix(name, "warren_writes_total{") {
+		if name, value, _ := strings.Cut(strings.TrimSpace(string(line)), "} "); strings.HasPrefix(name, "warren_writes_total{") {
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return 0, err
 			}
-			sum += n
+			sum, found = sum+n, true
 		}
+	}
+	if !found {
+		return 0, errors.New("the gateway's metrics have no warren_writes_total")
 	}
 	return int64(sum), nil
 }

@@ -82,7 +82,7 @@ func (*Loop) Publish() publish.Target { return publish.Target{} }
 // Run has the loop write a frame again and again until Halt.
 func (l *Loop) Run(ctx context.Context, job peer.LoopJob) error { return l.Call(ctx, "run", job, nil) }
 
-// Writes answers how many system calls the loop has made by which it writes.
+// Writes implements Counter.
 func (l *Loop) Writes(ctx context.Context) (n int64, err error) {
 	err = l.Call(ctx, "writes", load.None{}, &n)
 	return n, err

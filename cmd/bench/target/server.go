@@ -29,9 +29,10 @@ type Server interface {
 	Stop()
 }
 
-// Counter is a server that counts itself the system calls by which it writes to streams: the kernel has a count of write and
-// writev for each process, see [proc.Writes], but none of send and sendmsg.
+// Counter is a server that counts its own writes to streams: the kernel has a count of write and writev for each process, see
+// [proc.Writes], but none of send and sendmsg.
 type Counter interface {
+	// Writes answers how many writes there have been that took something.
 	Writes(ctx context.Context) (int64, error)
 }
 

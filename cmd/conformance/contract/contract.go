@@ -20,10 +20,10 @@ type Contract struct {
 	tables   Tables
 }
 
-// exchanges is openapi.yaml. It is an interface so that whoever imports this package need not compile the types of the library
-// behind it: that would be ten seconds for each package.
+// exchanges is openapi.yaml. It is an interface so that the types of the library behind it are not compiled into whatever imports
+// this package: that takes ten seconds for each package.
 type exchanges interface {
-	// faults of a request and its answer, with the headers that need no description; the rest as for [Contract.Exchange].
+	// faults is [Contract.Exchange]; implicit names the headers that need no description.
 	faults(implicit []string, r *http.Request, body []byte, resp *http.Response, answer []byte) []string
 }
 

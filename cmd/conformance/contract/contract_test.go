@@ -177,6 +177,7 @@ func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
 		"another content type": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body},
 		"another member":       {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`},
 		"no JSON":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
+		"no list":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":{}}`},
 		"an unknown path":      {method: "GET", path: "/v1/nothing", status: 200, body: body},
 		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body},
 
