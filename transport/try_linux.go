@@ -64,10 +64,10 @@ func (b *batch) writeOnce(fd uintptr) (int, error) {
 // sendFlags say what the socket's mode says already, and spare a SIGPIPE that Go would ignore.
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// sendQuietly is send(2), which goes from the descriptor straight to the socket; write(2) looks first at the mode and the inode of
-// a file, which are in no cache where streams are thousands. It goes without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
+// sendQuietly is send(2) without a word to Go's scheduler, which else wakes its monitor in case that the call blocks, and has
 // it look each 20 microseconds. A socket in non-blocking mode does not block, and for few readers that is a good part of what a
-// message costs. See batch.quiet for why this is not always done.
+// message costs. See batch.quiet for why this is not always done. And send(2) goes from the descriptor straight to the socket:
+// write(2) looks first at the mode and the inode of a file, which are in no cache where streams are thousands.
 func sendQuietly(fd uintptr, p []byte) (n int, err error) {
 	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
 	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
