@@ -137,8 +137,8 @@ func (l *loop) greet(conn *net.TCPConn) {
 }
 
 // writeRaw is send(2), as the gateway writes, without a word to Go's scheduler. Its monitor would else wake each 20 microseconds,
-// in case that the call blocks, and take a good part of the core: the least that would do it has no monitor. A socket in non-blocking mode does not
-// block; one that is full answers EAGAIN.
+// in case that the call blocks, and take a good part of the core: the least that would do it has no monitor. A socket in
+// non-blocking mode does not block; one that is full answers EAGAIN.
 func writeRaw(fd uintptr, p []byte) (n int, err error) {
 	//nolint:gosec // a pointer into a slice that the caller holds, for the length of the call
 	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)

@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
 	"github.com/warren-gateway/warren/cmd/bench/publish"
@@ -133,18 +135,18 @@ func (g *Gateway) Writes(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	sum, found := 0.0, false
-	for line := range bytes.Lines(text) {
-		if name, value, _ := strings.Cut(strings.TrimSpace(string(line)), "} "); strings.HasPrefix(name, "warren_writes_total{") {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return 0, err
-			}
-			sum, found = sum+n, true
-		}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		return 0, err
 	}
-	if !found {
-		return 0, errors.New("the gateway's metrics have no warren_writes_total")
+	const name = "warren_writes_total"
+	if families[name] == nil {
+		return 0, errors.New("the gateway has no metric " + name)
+	}
+	sum := 0.0
+	for _, m := range families[name].GetMetric() {
+		sum += m.GetCounter().GetValue()
 	}
 	return int64(sum), nil
 }
