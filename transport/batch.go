@@ -9,7 +9,7 @@ import (
 const (
 	// coalesceBytes is how much small frames are copied together for one system
 	// call. A stalled stream holds one such buffer until its write timeout.
-	coalesceBytes = 32 << 10
+	coalesceBytes = 64 << 10
 	// bigFrame is the size from which a frame is written from where it lies: a
 	// piece of its own for sendmsg(2) costs less than to copy it.
 	bigFrame = 2 << 10
@@ -27,7 +27,8 @@ type batch struct {
 	frames []broker.Frame
 	// buf holds copies of small frames; it never grows, because vecs has parts of it.
 	buf  []byte
-	open int // where the part of buf begins that is not in vecs yet
+	lies stretch // of a log that buf has, as long as it has nothing else
+	open int     // where the part of buf begins that is not in vecs yet
 	vecs [][]byte
 	rest net.Buffers // the part of vecs that is not written yet
 	size int         // bytes added since the last reset
@@ -69,21 +70,34 @@ func newBatch() *batch {
 }
 
 // forget leaves no reference to any frame: it would keep memory that its log
-// has evicted.
+// has evicted. A stretch in the buffer may be of use to the next stream.
 func (b *batch) forget() {
 	clear(b.frames)
 	b.frames = b.frames[:0]
-	b.reset()
+	b.noPieces()
 }
 
 // rested says that the worker has waited for work since its last write.
 func (b *batch) rested() { b.quiet = quietWrites }
 
+// reset makes the batch ready for what add adds.
 func (b *batch) reset() {
-	clear(b.vecs)
-	b.vecs, b.rest = b.vecs[:0], nil
+	b.noPieces()
+	b.lies.forget()
 	b.buf = b.buf[:0]
 	b.open, b.size = 0, 0
+}
+
+func (b *batch) noPieces() {
+	clear(b.vecs)
+	b.vecs, b.rest = b.vecs[:0], nil
+}
+
+// whole makes p alone what is to be written.
+func (b *batch) whole(p []byte) {
+	b.noPieces()
+	b.vecs = append(b.vecs, p)
+	b.rest = b.vecs
 }
 
 // room reports whether head and body fit before a write is due.

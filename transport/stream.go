@@ -252,6 +252,12 @@ func (st *stream) hasControl() bool { return st.ws != nil && st.ws.hasControl() 
 // write writes b.frames, behind the control frames that are due if control
 // says that there are any, as many per system call as fit.
 func (st *stream) write(b *batch, control bool) (whole bool, err error) {
+	sent := 0
+	if st.head == nil && !control {
+		if sent, whole, err = st.writeStretch(b); err != nil || sent == len(b.frames) {
+			return whole, err
+		}
+	}
 	var head [maxHeader]byte
 	b.reset()
 	if st.head != nil {
@@ -262,9 +268,8 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 		b.buf = st.ws.takeControl(b.buf)
 	}
 	b.size = len(b.buf)
-	sent := 0
-	for i, f := range b.frames {
-		before, body := st.parts(f, &head)
+	for i := sent; i < len(b.frames); i++ {
+		before, body := st.parts(b.frames[i], &head)
 		if !b.room(len(before) + len(body)) {
 			if whole, err = st.send(b, b.frames[sent:i]); err != nil {
 				return whole, err
@@ -274,6 +279,24 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 		b.add(before, body)
 	}
 	return st.send(b, b.frames[sent:])
+}
+
+// writeStretch writes b.frames as far as they are small events of the log, which
+// a crowd shares, and returns how many it wrote.
+func (st *stream) writeStretch(b *batch) (sent int, whole bool, err error) {
+	for sent < len(b.frames) {
+		p, n := b.stretch(st, b.frames[sent:])
+		if n == 0 {
+			break
+		}
+		b.whole(p)
+		if whole, err = st.put(b); err != nil {
+			return sent, whole, err
+		}
+		st.count(b.frames[sent:sent+n], len(p))
+		sent += n
+	}
+	return sent, true, nil
 }
 
 func (st *stream) parts(f broker.Frame, head *[maxHeader]byte) (before, body []byte) {

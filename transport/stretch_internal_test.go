@@ -1,0 +1,260 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/brokertest"
+)
+
+// TestWhatReadersShareIsWhatEachWouldGet has streams of two logs, of both kinds, take their turns with the same batches, in
+// any order: each gets the bytes of its own events, and every one once.
+func TestWhatReadersShareIsWhatEachWouldGet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newStretchWorld(t)
+		defer w.close()
+		t.Repeat(map[string]func(*rapid.T){
+			"publish": func(t *rapid.T) {
+				log := rapid.SampledFrom(w.logs).Draw(t, "log")
+				size := rapid.SampledFrom([]int{1, 250, 1000, bigFrame - 300, bigFrame, 9000}).Draw(t, "size")
+				w.publish(t, log, rapid.SampledFrom([]int{1, 2, 40, batchFrames + 20}).Draw(t, "messages"), size)
+			},
+			"attach": func(t *rapid.T) {
+				log := rapid.SampledFrom(w.logs).Draw(t, "log")
+				kind := rapid.SampledFrom([]broker.Transport{broker.SSE, broker.WS}).Draw(t, "transport")
+				w.attach(t, log, kind, rapid.Uint64Range(0, log.sent).Draw(t, "after"))
+			},
+			"turn": func(t *rapid.T) {
+				if len(w.readers) > 0 {
+					r := rapid.SampledFrom(w.readers).Draw(t, "reader")
+					w.turn(t, r, rapid.SampledFrom(w.batches[:]).Draw(t, "batch"))
+				}
+			},
+			"answer": func(t *rapid.T) {
+				if len(w.readers) > 0 {
+					w.answer(rapid.SampledFrom(w.readers).Draw(t, "reader"))
+				}
+			},
+			"all": func(t *rapid.T) {
+				for _, r := range w.readers {
+					w.turn(t, r, w.batches[0])
+				}
+			},
+		})
+		w.check(t)
+	})
+}
+
+// TestCrowdSharesWhatIsPutTogether counts what is copied: who comes after another at the same place copies what is new, and
+// nothing else.
+func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newStretchWorld(t)
+		defer w.close()
+		log, kind := w.logs[0], rapid.SampledFrom([]broker.Transport{broker.SSE, broker.WS}).Draw(t, "transport")
+		for range 3 {
+			w.attach(t, log, kind, 0)
+		}
+		b := w.batches[0]
+		for _, r := range w.readers {
+			w.turn(t, r, b) // the frame that says ready is its own
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
+			w.publish(t, log, rapid.IntRange(2, 100).Draw(t, "messages"), 250)
+			for i, r := range w.readers {
+				copied := len(b.lies.ends)
+				w.turn(t, r, b)
+				if last := b.lies.first + uint64(len(b.lies.ends)) - 1; last != log.sent {
+					t.Fatalf("the events that lie in the buffer end with %d of %d", last, log.sent)
+				}
+				if i > 0 && len(b.lies.ends) != copied {
+					t.Fatalf("reader %d copied %d events", i, len(b.lies.ends)-copied)
+				}
+			}
+			w.adds(t, log, b)
+		}
+		w.check(t)
+	})
+}
+
+// adds has something come during a round: it is added to what lies in the buffer already.
+func (w *stretchWorld) adds(t *rapid.T, log *stretchLog, b *batch) {
+	w.publish(t, log, 2, 250)
+	first, room := b.lies.first, cap(b.buf)-len(b.buf)
+	for _, r := range w.readers {
+		w.turn(t, r, b)
+	}
+	if room > 2*bigFrame && b.lies.first != first {
+		t.Fatalf("the buffer had room for %d bytes, and begins with event %d now, with %d before", room, b.lies.first, first)
+	}
+}
+
+// stretchWorld has logs, and streams that take a turn when they are told to.
+type stretchWorld struct {
+	source  *brokertest.Fake
+	core    *broker.Broker
+	server  *Server
+	logs    []*stretchLog
+	readers []*stretchReader
+	batches [2]*batch
+}
+
+type stretchLog struct {
+	sub  *broker.Subscription
+	sent uint64
+}
+
+type stretchReader struct {
+	*stream
+	kind  broker.Transport
+	start broker.Start
+	log   *stretchLog
+	got   keptOutput
+	// answers is how many requests of a WebSocket were answered.
+	answers int
+}
+
+// keptOutput keeps what is written.
+type keptOutput struct {
+	output
+	bytes []byte
+}
+
+func (o *keptOutput) write(b *batch) (whole bool, err error) {
+	for _, p := range b.rest {
+		o.bytes = append(o.bytes, p...)
+	}
+	b.rest = nil
+	return true, nil
+}
+
+func newStretchWorld(t *rapid.T) *stretchWorld {
+	w := &stretchWorld{source: brokertest.NewFake(), batches: [2]*batch{newBatch(), newBatch()}}
+	limits := broker.DefaultLimits()
+	limits.LogBytes, limits.MemoryBudget = 1<<30, 1<<30 // what a reader gets does not depend on when its turn is
+	w.core = broker.New(broker.Options{Source: w.source, Limits: limits})
+	w.server = New(Options{Heartbeat: time.Hour, Problem: func(*broker.Error) []byte { return []byte("{}") }})
+	binding, err := broker.NewBinding("orders", "#", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		sub, err := w.core.Create(context.Background(), broker.Spec{Bindings: []broker.Binding{binding}, Linger: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.logs = append(w.logs, &stretchLog{sub: sub})
+	}
+	return w
+}
+
+func (w *stretchWorld) close() {
+	w.server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), wakePatience)
+	defer cancel()
+	_ = w.core.Close(ctx)
+	_ = w.source.Close(ctx)
+}
+
+// publish has the log have so many messages more.
+func (w *stretchWorld) publish(t *rapid.T, log *stretchLog, messages, size int) {
+	body := []byte(`"` + strings.Repeat("x", size) + `"`)
+	for range messages {
+		if !w.source.Queue(log.sub.Stream()).Deliver(broker.Message{Exchange: "orders", RoutingKey: "k", Body: body}) {
+			t.Fatal("the queue is closed")
+		}
+		log.sent++
+	}
+	probe := w.open(t, log, broker.SSE, broker.Start{From: broker.FromLatest})
+	defer probe.Close()
+	newest := broker.Position{Stream: log.sub.Stream(), Offset: log.sent}.String()
+	if !(&wakeWorld{}).eventually(func() bool { return probe.Newest() == newest }) {
+		t.Fatalf("the log is at %s and not at %s", probe.Newest(), newest)
+	}
+}
+
+func (w *stretchWorld) open(t *rapid.T, log *stretchLog, kind broker.Transport, start broker.Start) *broker.Attachment {
+	att, err := log.sub.Attach(broker.AttachSpec{Transport: kind, Start: start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return att
+}
+
+func (w *stretchWorld) attach(t *rapid.T, log *stretchLog, kind broker.Transport, after uint64) {
+	r := &stretchReader{stream: newStream(w.server, kind), kind: kind, log: log, start: broker.Start{From: broker.FromEarliest}}
+	if after > 0 {
+		r.start = broker.Start{After: broker.Position{Stream: log.sub.Stream(), Offset: after}}
+	}
+	r.att, r.out = w.open(t, log, kind, r.start), &r.got
+	if kind == broker.WS {
+		r.ws = &wsConn{}
+	}
+	r.att.Notify(r.stream)
+	w.readers = append(w.readers, r)
+}
+
+// answer has a frame of its own come to a WebSocket.
+func (w *stretchWorld) answer(r *stretchReader) {
+	if r.ws == nil {
+		return
+	}
+	r.answers++
+	r.ws.mu.Lock()
+	r.ws.replies = append(r.ws.replies, broker.PongFrame([]byte(`"answer"`)))
+	r.ws.mu.Unlock()
+	r.flags.Or(flagReply)
+}
+
+// turn is what a worker does with a stream, without the queue.
+func (w *stretchWorld) turn(t *rapid.T, r *stretchReader, b *batch) {
+	end, _ := r.flush(b)
+	b.forget()
+	if end.reason != "" {
+		t.Fatalf("the stream has ended: %s", end.reason)
+	}
+	if len(b.frames) != 0 || len(b.vecs) != 0 || len(b.rest) != 0 {
+		t.Fatal("a batch keeps what it has written")
+	}
+}
+
+// check holds what each has got to what the log has for such a reader.
+func (w *stretchWorld) check(t *rapid.T) {
+	for i, r := range w.readers {
+		for more := true; more; {
+			before := len(r.got.bytes)
+			w.turn(t, r, w.batches[1])
+			more = len(r.got.bytes) > before
+		}
+		var want []byte
+		att := w.open(t, r.log, r.kind, r.start)
+		for frames, more := []broker.Frame(nil), true; more; more = len(frames) > 0 {
+			var err error
+			if frames, err = att.Next(frames[:0], 100, 1<<30); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range frames {
+				if r.kind == broker.SSE {
+					want = append(want, f.SSE()...)
+				} else {
+					want = append(appendHeader(want, opText, len(f.JSON())), f.JSON()...)
+				}
+			}
+		}
+		att.Close()
+		answer := broker.PongFrame([]byte(`"answer"`)).JSON()
+		answer = append(appendHeader(nil, opText, len(answer)), answer...)
+		if n := bytes.Count(r.got.bytes, answer); n != r.answers {
+			t.Fatalf("reader %d got %d answers, want %d", i, n, r.answers)
+		}
+		if got := bytes.ReplaceAll(r.got.bytes, answer, nil); !bytes.Equal(got, want) {
+			t.Fatalf("reader %d got %d bytes, want %d, or others", i, len(got), len(want))
+		}
+	}
+}
