@@ -125,13 +125,18 @@ func Machine() string {
 			}
 		}
 	}
-	var info syscall.Sysinfo_t
-	gib := 0.0
-	if syscall.Sysinfo(&info) == nil {
-		gib = float64(info.Totalram*uint64(info.Unit)) / (1 << 30)
-	}
+	gib := float64(Installed()) / (1 << 30)
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return fmt.Sprintf("%d cores (%s), %.0f GiB, Linux %s", cores, model, gib, bytes.TrimSpace(kernel))
+}
+
+// Installed answers how many bytes of memory the machine has, 0 if that is unknown.
+func Installed() int64 {
+	var info syscall.Sysinfo_t
+	if syscall.Sysinfo(&info) != nil {
+		return 0
+	}
+	return int64(info.Totalram) * int64(info.Unit)
 }
 
 // Files raises the limit of open files of this process and its children as far as it may, and answers it.

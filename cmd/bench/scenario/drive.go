@@ -44,9 +44,12 @@ type outcome struct {
 const (
 	// callTimeout bounds one operation of a role: connecting 20,000 streams takes the longest.
 	callTimeout = 90 * time.Second
-	// mostInFlight bounds the bytes that flat out may lie between publisher and readers, for all readers together: the kernel
-	// holds them.
-	mostInFlight = 256 << 20
+	// inFlightPart is the part of the machine's memory that flat out may lie between publisher and readers, for all readers together:
+	// the kernel holds it. That is less than half of where it begins to be sparing with sockets' memory (tcp(7): tcp_mem, whose low mark
+	// is 4.7 % by default).
+	inFlightPart = 50
+	// leastInFlight is for machines whose memory is small or unknown, in bytes.
+	leastInFlight = 256 << 20
 	// mostAhead bounds the messages that a publisher is ahead: less than the bounds of the gateway's log and queues, so that
 	// nothing is lost.
 	mostAhead  = 1000
@@ -72,7 +75,8 @@ func (e *Env) times() (warm, measured time.Duration) {
 
 // ahead answers how far a publisher may be ahead flat out.
 func ahead(w work) int {
-	most := min(mostAhead, mostInFlight/(w.readers*(w.size+frameExtra)), mostQueued/max(1, w.queues))
+	inFlight := max(leastInFlight, int(proc.Installed()/inFlightPart))
+	most := min(mostAhead, inFlight/(w.readers*(w.size+frameExtra)), mostQueued/max(1, w.queues))
 	return max(leastAhead, most)
 }
 
