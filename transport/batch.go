@@ -27,7 +27,7 @@ type batch struct {
 	frames []broker.Frame
 	// buf holds copies of small frames; it never grows, because vecs has parts of it.
 	buf  []byte
-	lies stretch // of a log that buf has, as long as it has nothing else
+	lies stretch // the events that buf has, while it has nothing else
 	open int     // where the part of buf begins that is not in vecs yet
 	vecs [][]byte
 	rest net.Buffers // the part of vecs that is not written yet

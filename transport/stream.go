@@ -281,11 +281,11 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	return st.send(b, b.frames[sent:])
 }
 
-// writeStretch writes b.frames as far as they are small events of the log, which
-// a crowd shares, and returns how many it wrote.
+// writeStretch writes what a crowd shares: b.frames if they are small events of
+// the log, all of them. It returns how many it wrote; the rest is for write.
 func (st *stream) writeStretch(b *batch) (sent int, whole bool, err error) {
 	for sent < len(b.frames) {
-		p, n := b.stretch(st, b.frames[sent:])
+		p, n := b.together(st, b.frames[sent:])
 		if n == 0 {
 			break
 		}

@@ -22,8 +22,9 @@ func TestWhatReadersShareIsWhatEachWouldGet(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
-				size := rapid.SampledFrom([]int{1, 250, 1000, bigFrame - 300, bigFrame, 9000}).Draw(t, "size")
-				w.publish(t, log, rapid.SampledFrom([]int{1, 2, 40, batchFrames + 20}).Draw(t, "messages"), size)
+				size := rapid.SampledFrom([]int{1, 250, 1000, bigFrame - 300, 3000, coalesceBytes}).Draw(t, "size")
+				messages := rapid.SampledFrom([]int{1, 2, 40, batchFrames + 20}).Draw(t, "messages")
+				w.publish(t, log, min(messages, 1<<20/size), size)
 			},
 			"attach": func(t *rapid.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
@@ -84,7 +85,7 @@ func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 }
 
 // adds has something come during a round: it is added to what lies in the buffer already.
-func (w *stretchWorld) adds(t *rapid.T, log *stretchLog, b *batch) {
+func (w *stretchWorld) adds(t rapid.TB, log *stretchLog, b *batch) {
 	w.publish(t, log, 2, 250)
 	first, room := b.lies.first, cap(b.buf)-len(b.buf)
 	for _, r := range w.readers {
@@ -134,7 +135,7 @@ func (o *keptOutput) write(b *batch) (whole bool, err error) {
 	return true, nil
 }
 
-func newStretchWorld(t *rapid.T) *stretchWorld {
+func newStretchWorld(t rapid.TB) *stretchWorld {
 	w := &stretchWorld{source: brokertest.NewFake(), batches: [2]*batch{newBatch(), newBatch()}}
 	limits := broker.DefaultLimits()
 	limits.LogBytes, limits.MemoryBudget = 1<<30, 1<<30 // what a reader gets does not depend on when its turn is
@@ -163,7 +164,7 @@ func (w *stretchWorld) close() {
 }
 
 // publish has the log have so many messages more.
-func (w *stretchWorld) publish(t *rapid.T, log *stretchLog, messages, size int) {
+func (w *stretchWorld) publish(t rapid.TB, log *stretchLog, messages, size int) {
 	body := []byte(`"` + strings.Repeat("x", size) + `"`)
 	for range messages {
 		if !w.source.Queue(log.sub.Stream()).Deliver(broker.Message{Exchange: "orders", RoutingKey: "k", Body: body}) {
@@ -179,7 +180,7 @@ func (w *stretchWorld) publish(t *rapid.T, log *stretchLog, messages, size int) 
 	}
 }
 
-func (w *stretchWorld) open(t *rapid.T, log *stretchLog, kind broker.Transport, start broker.Start) *broker.Attachment {
+func (w *stretchWorld) open(t rapid.TB, log *stretchLog, kind broker.Transport, start broker.Start) *broker.Attachment {
 	att, err := log.sub.Attach(broker.AttachSpec{Transport: kind, Start: start})
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +188,7 @@ func (w *stretchWorld) open(t *rapid.T, log *stretchLog, kind broker.Transport, 
 	return att
 }
 
-func (w *stretchWorld) attach(t *rapid.T, log *stretchLog, kind broker.Transport, after uint64) {
+func (w *stretchWorld) attach(t rapid.TB, log *stretchLog, kind broker.Transport, after uint64) {
 	r := &stretchReader{stream: newStream(w.server, kind), kind: kind, log: log, start: broker.Start{From: broker.FromEarliest}}
 	if after > 0 {
 		r.start = broker.Start{After: broker.Position{Stream: log.sub.Stream(), Offset: after}}
@@ -213,7 +214,7 @@ func (w *stretchWorld) answer(r *stretchReader) {
 }
 
 // turn is what a worker does with a stream, without the queue.
-func (w *stretchWorld) turn(t *rapid.T, r *stretchReader, b *batch) {
+func (w *stretchWorld) turn(t rapid.TB, r *stretchReader, b *batch) {
 	end, _ := r.flush(b)
 	b.forget()
 	if end.reason != "" {
@@ -225,7 +226,7 @@ func (w *stretchWorld) turn(t *rapid.T, r *stretchReader, b *batch) {
 }
 
 // check holds what each has got to what the log has for such a reader.
-func (w *stretchWorld) check(t *rapid.T) {
+func (w *stretchWorld) check(t rapid.TB) {
 	for i, r := range w.readers {
 		for more := true; more; {
 			before := len(r.got.bytes)

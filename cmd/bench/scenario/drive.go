@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -45,10 +46,10 @@ const (
 	// callTimeout bounds one operation of a role: connecting 20,000 streams takes the longest.
 	callTimeout = 90 * time.Second
 	// inFlightPart is the part of the machine's memory that flat out may lie between publisher and readers, for all readers together:
-	// the kernel holds it. That is less than half of where it begins to be sparing with sockets' memory (tcp(7): tcp_mem, whose low mark
-	// is 4.7 % by default).
+	// the kernel holds it where they do not keep up, at a few times the cost. It begins to be sparing with sockets' memory at 6.2 % (tcp(7):
+	// tcp_mem). A container's limit is not known here.
 	inFlightPart = 50
-	// leastInFlight is for machines whose memory is small or unknown, in bytes.
+	// leastInFlight is where that would be less, or the memory is unknown, in bytes.
 	leastInFlight = 256 << 20
 	// mostAhead bounds the messages that a publisher is ahead: less than the bounds of the gateway's log and queues, so that
 	// nothing is lost.
@@ -75,7 +76,7 @@ func (e *Env) times() (warm, measured time.Duration) {
 
 // ahead answers how far a publisher may be ahead flat out.
 func ahead(w work) int {
-	inFlight := max(leastInFlight, int(proc.Installed()/inFlightPart))
+	inFlight := int(min(max(leastInFlight, proc.Installed()/inFlightPart), math.MaxInt))
 	most := min(mostAhead, inFlight/(w.readers*(w.size+frameExtra)), mostQueued/max(1, w.queues))
 	return max(leastAhead, most)
 }
