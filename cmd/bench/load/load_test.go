@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestBodyHasItsSizeAndKeepsItsTime(t *testing.T) {
-	const when = 1_790_000_000_123_456_789
+	const when int64 = 1_790_000_000_123_456_789
 	for _, size := range []int{64, 256, 4096} {
 		body, at := Body(size)
 		if len(body) != size {
