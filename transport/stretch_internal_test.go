@@ -24,7 +24,7 @@ func TestWhatReadersShareIsWhatEachWouldGet(t *testing.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
 				size := rapid.SampledFrom([]int{1, 250, 1000, bigFrame - 300, 3000, coalesceBytes}).Draw(t, "size")
 				messages := rapid.SampledFrom([]int{1, 2, 40, batchFrames + 20}).Draw(t, "messages")
-				w.publish(t, log, min(messages, 1<<20/size), size)
+				w.publish(t, log, min(messages, 200_000/size), size)
 			},
 			"attach": func(t *rapid.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
