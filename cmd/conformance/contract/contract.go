@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"fmt"
-	"net/http"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -14,17 +13,10 @@ import (
 
 // Contract is a pair of specifications, compiled.
 type Contract struct {
-	openapi  exchanges
+	openapi  *openAPI
 	frames   map[string]frameType
 	requests map[string]*jsonschema.Schema
 	tables   Tables
-}
-
-// exchanges is openapi.yaml. It is an interface so that the types of the library behind it are not compiled into whatever imports
-// this package: that takes ten seconds for each package.
-type exchanges interface {
-	// faults is [Contract.Exchange]; implicit names the headers that need no description.
-	faults(implicit []string, r *http.Request, body []byte, resp *http.Response, answer []byte) []string
 }
 
 // frameType is a row of x-frame-types, with the schema that it names.
@@ -51,15 +43,9 @@ func New(openapi, asyncapi []byte) (*Contract, error) {
 }
 
 func (c *Contract) loadAsyncAPI(text []byte) error {
-	var doc any
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return err
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	compiler.AssertContent()
 	const address = "asyncapi.yaml"
-	if err := compiler.AddResource(address, plain(doc)); err != nil {
+	compiler, err := newCompiler(address, text)
+	if err != nil {
 		return err
 	}
 	schema := func(name string) (*jsonschema.Schema, error) {
@@ -84,6 +70,18 @@ func (c *Contract) loadAsyncAPI(text []byte) error {
 		c.requests[t.Type] = s
 	}
 	return nil
+}
+
+// newCompiler returns a compiler of the schemas within a specification.
+func newCompiler(address string, text []byte) (*jsonschema.Compiler, error) {
+	var doc any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	compiler.AssertContent()
+	return compiler, compiler.AddResource(address, plain(doc))
 }
 
 // plain makes of what yaml decodes what encoding/json would: all integers become float64, as the schema library compares

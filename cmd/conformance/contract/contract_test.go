@@ -154,49 +154,73 @@ type answer func(*http.Request) *http.Response
 
 func (a answer) RoundTrip(r *http.Request) (*http.Response, error) { return a(r), nil }
 
-func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
-	c := load(t)
-	headers := map[string]string{
+// headers are those of an answer, with another one, or, where its value is empty, without it.
+func headers(name, value string) http.Header {
+	h := http.Header{}
+	for name, value := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
 		"Cross-Origin-Opener-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store",
 		"Vary": "Origin", "Content-Type": "application/json",
+	} {
+		h.Set(name, value)
 	}
+	if strings.HasPrefix(value, "text/event-stream") {
+		h.Set("Cache-Control", "no-store, no-transform")
+		h.Set("X-Accel-Buffering", "no")
+	}
+	if name != "" {
+		h.Set(name, value)
+	}
+	if value == "" {
+		h.Del(name)
+	}
+	return h
+}
+
+func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
+	c := load(t)
 	const body = `{"exchanges":[{"name":"x","type":"topic"}]}`
+	sse, empty := [2]string{"Content-Type", "text/event-stream"}, [2]string{"Content-Type", ""}
 	for name, tc := range map[string]struct {
 		method, path, sent string
 		status             int
 		header             [2]string
 		body               string
-		good               bool
+		fault              string // a part of it, or empty where all is well
 	}{
-		"as described":         {method: "GET", path: "/v1/exchanges", status: 200, body: body, good: true},
-		"another status":       {method: "GET", path: "/v1/exchanges", status: 202, body: body},
-		"another header":       {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"X-Extra", "1"}, body: body},
-		"a header is missing":  {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, body: body},
-		"another header value": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", "max-age=1"}, body: body},
-		"another content type": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body},
-		"another member":       {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`},
-		"no JSON":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{`},
-		"no list":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":{}}`},
-		"an unknown path":      {method: "GET", path: "/v1/nothing", status: 200, body: body},
-		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body},
+		"as described":         {method: "GET", path: "/v1/exchanges", status: 200, body: body},
+		"another status":       {method: "GET", path: "/v1/exchanges", status: 202, body: body, fault: "the status is not described"},
+		"another header":       {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"X-Extra", "1"}, body: body, fault: "header X-Extra is not described"},
+		"a header is missing":  {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, body: body, fault: `"Cache-Control" missing`},
+		"another header value": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", "max-age=1"}, body: body, fault: `"Cache-Control" doesn't match`},
+		"another content type": {method: "GET", path: "/v1/exchanges", status: 200, header: [2]string{"Content-Type", "text/plain"}, body: body, fault: "the content type is"},
+		"another member":       {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":[{"name":"x","kind":"topic"}]}`, fault: "kind"},
+		"no JSON":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{`, fault: "EOF"},
+		"no list":              {method: "GET", path: "/v1/exchanges", status: 200, body: `{"exchanges":{}}`, fault: "want array"},
+		"an unknown path":      {method: "GET", path: "/v1/nothing", status: 200, body: body, fault: "the path is not described"},
+		"an unknown method":    {method: "POST", path: "/v1/exchanges", status: 200, body: body, fault: "the method is not described"},
+		"a slash at the end":   {method: "GET", path: "/v1/exchanges/", status: 200, body: body, fault: "the path is not described"},
+		"an empty parameter":   {method: "PUT", path: "/v1/exchanges/", sent: `{"type":"topic"}`, status: 204, header: empty, fault: "the path is not described"},
 
-		"a request that should have been refused": {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}},
-		"a query parameter that is not described": {method: "GET", path: "/v1/sse?exchange=x&key=%23", status: 200, header: [2]string{"Content-Type", "text/event-stream"}},
-		"a request that was taken":                {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: [2]string{"Content-Type", ""}, good: true},
+		"an answer to HEAD":                 {method: "HEAD", path: "/v1/exchanges", status: 200},
+		"a header is missing, with HEAD":    {method: "HEAD", path: "/v1/exchanges", status: 200, header: [2]string{"Cache-Control", ""}, fault: `"Cache-Control" missing`},
+		"a body where none is described":    {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, body: body, fault: "no body is described"},
+		"a request that was taken":          {method: "PUT", path: "/v1/exchanges/x", sent: `{"type":"topic"}`, status: 204, header: empty},
+		"a name with a slash":               {method: "PUT", path: "/v1/exchanges/a%2Fb", sent: `{"type":"topic"}`, status: 204, header: empty},
+		"a request with an unknown member":  {method: "PUT", path: "/v1/exchanges/x", sent: `{"kind":"topic"}`, status: 204, header: empty, fault: "should have been refused: at"},
+		"a request without its body":        {method: "PUT", path: "/v1/exchanges/x", status: 204, header: empty, fault: "it has no body"},
+		"a name that is too long":           {method: "PUT", path: "/v1/exchanges/" + strings.Repeat("x", 256), sent: `{"type":"topic"}`, status: 204, header: empty, fault: `"name" in path`},
+		"a stream":                          {method: "GET", path: "/v1/sse?exchange=x&exchange=y&routing_key=%23&routing_key=a.*&share=false&linger_seconds=5", status: 200, header: sse},
+		"a parameter that is not described": {method: "GET", path: "/v1/sse?exchange=x&key=%23", status: 200, header: sse, fault: `"key" was taken`},
+		"a parameter of another type":       {method: "GET", path: "/v1/sse?exchange=x&share=perhaps", status: 200, header: sse, fault: `"share" in query`},
+		"a parameter out of range":          {method: "GET", path: "/v1/sse?exchange=x&share=false&linger_seconds=0", status: 200, header: sse, fault: `"linger_seconds" in query`},
+		"a parameter that came twice":       {method: "GET", path: "/v1/sse?exchange=x&share=true&share=false", status: 200, header: sse, fault: "is no list"},
+		"one of a list is too long":         {method: "GET", path: "/v1/sse?exchange=x&exchange=" + strings.Repeat("x", 256), status: 200, header: sse, fault: `"exchange" in query`},
+		"a header of another form":          {method: "GET", path: "/v1/sse?exchange=x", status: 200, header: [2]string{"Content-Type", "text/event-stream; charset=utf-8"}},
 	} {
 		var faults []string
 		client := c.RoundTripper(answer(func(r *http.Request) *http.Response {
-			h := http.Header{}
-			for k, v := range headers {
-				h.Set(k, v)
-			}
-			if tc.header[0] != "" {
-				if h.Set(tc.header[0], tc.header[1]); tc.header[1] == "" {
-					h.Del(tc.header[0])
-				}
-			}
-			return &http.Response{StatusCode: tc.status, Header: h, Request: r, Body: io.NopCloser(strings.NewReader(tc.body))}
+			return &http.Response{StatusCode: tc.status, Header: headers(tc.header[0], tc.header[1]), Request: r, Body: io.NopCloser(strings.NewReader(tc.body))}
 		}), func(fault string) { faults = append(faults, fault) })
 		req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://127.0.0.1:8080"+tc.path, strings.NewReader(tc.sent))
 		if err != nil {
@@ -208,8 +232,8 @@ func TestExchangesThatAreNotDescribedAreFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if (len(faults) == 0) != tc.good {
-			t.Errorf("%s: faults %v", name, faults)
+		if tc.fault == "" && len(faults) > 0 || tc.fault != "" && (len(faults) != 1 || !strings.Contains(faults[0], tc.fault)) {
+			t.Errorf("%s: faults %q, want one about %q", name, faults, tc.fault)
 		}
 	}
 }

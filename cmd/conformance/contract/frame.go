@@ -57,16 +57,15 @@ func (c *Contract) Request(raw []byte) error {
 	return nil
 }
 
-// reasons puts the leaves of a validation error into one line.
+// reasons puts what the schema library says into one line.
 func reasons(err error) string {
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*jsonschema.ValidationError](err); !ok {
 		return err.Error()
 	}
 	var out []string
-	for _, unit := range invalid.BasicOutput().Errors {
-		if unit.Error != nil {
-			out = append(out, fmt.Sprintf("at %q %v", unit.InstanceLocation, unit.Error))
+	for line := range strings.Lines(err.Error()) {
+		if at, found := strings.CutPrefix(strings.TrimSpace(line), "- "); found {
+			out = append(out, at)
 		}
 	}
 	return strings.Join(out, "; ")
