@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,10 +13,16 @@ import (
 	"github.com/warren-gateway/warren/cmd/faults/world"
 )
 
-func TestMain(m *testing.M) { rabbittest.Main(m) }
+// TestMain has four cells at a time, and not as many as there are cores: they mostly wait.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	rabbittest.Main(m)
+}
 
 // TestSelection runs the part of the matrix that is for every day, below three minutes. The cells that kill the broker come first,
-// the rest two at a time.
+// the rest side by side.
 func TestSelection(t *testing.T) {
 	node := rabbittest.Private(t)
 	binary, err := world.Build(t.Context(), t.TempDir())
