@@ -35,6 +35,10 @@ func NewBinding(exchange, routingKey string, arguments Table) (Binding, error) {
 	if err := checkShortString("exchange", exchange); err != nil {
 		return Binding{}, err
 	}
+	// RabbitMQ takes line breaks out of a name before it looks for it, so what was allowed here would be another exchange there.
+	if strings.ContainsAny(exchange, "\r\n") {
+		return Binding{}, Errorf(CodeInvalidRequest, "exchange holds a line break, which no name of an exchange has").WithField("exchange")
+	}
 	if err := checkShortString("routing_key", routingKey); err != nil {
 		return Binding{}, err
 	}

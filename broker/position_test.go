@@ -89,6 +89,8 @@ func TestBindingsThatAreRefused(t *testing.T) {
 		{exchange: "", field: "exchange"},
 		{exchange: strings.Repeat("e", 256), field: "exchange"},
 		{exchange: "e\xff", field: "exchange"},
+		{exchange: "\ne", field: "exchange"},
+		{exchange: "e\r", field: "exchange"},
 		{exchange: "e", key: strings.Repeat("k", 256), field: "routing_key"},
 		{exchange: "e", key: "a\x00", field: "routing_key"},
 		{exchange: "e", key: "#.a.#.b.#.c.#", field: "routing_key"},

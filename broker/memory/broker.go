@@ -309,8 +309,8 @@ func checkExchangeName(name string) error {
 		return broker.Errorf(broker.CodeInvalidRequest, "the default exchange \"\" cannot be declared; name an exchange").WithField("name")
 	case len(name) > broker.MaxShortString:
 		return broker.Errorf(broker.CodeInvalidRequest, "name is longer than 255 bytes").WithField("name")
-	case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
-		return broker.Errorf(broker.CodeInvalidRequest, "name is not valid UTF-8 or holds a NUL character").WithField("name")
+	case !utf8.ValidString(name) || strings.ContainsAny(name, "\x00\r\n"):
+		return broker.Errorf(broker.CodeInvalidRequest, "name is not valid UTF-8, or holds a line break or a NUL character").WithField("name")
 	}
 	return nil
 }
