@@ -92,6 +92,7 @@ type API struct {
 	refusals *refusalLog
 	guests   guests
 	proven   provenTokens
+	lists    turns // of those who ask for a list of their subscriptions
 	draining atomic.Bool
 }
 

@@ -77,15 +77,32 @@ func (a *API) linger(body object) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, err
 }
 
-func (a *API) listSubscriptions(w http.ResponseWriter, _ *http.Request, c caller) error {
+// listSubscriptions writes one subscription after the other, for one request of
+// a caller at a time: a whole list can have several megabytes, and who does not
+// read must not have many of them wait for that.
+func (a *API) listSubscriptions(w http.ResponseWriter, r *http.Request, c caller) error {
 	if a.opts.Verifier == nil {
 		return broker.Errorf(broker.CodeForbidden, "without tokens, knowing a subscription's id is owning it; there is no list")
 	}
-	list := []subscriptionDocument{}
-	for _, sub := range a.opts.Broker.Owned(c.key) {
-		list = append(list, document(sub))
+	end, err := a.lists.take(r.Context(), c.key)
+	if err != nil {
+		return err // the client is gone
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"subscriptions": list})
+	defer end()
+	limitAnswer(w) // anew: it had to wait
+	w.Header().Set("Content-Type", "application/json")
+	text := []byte(`{"subscriptions":[`)
+	for i, sub := range a.opts.Broker.Owned(c.key) {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		if _, err := w.Write(append(text, encodeJSON(document(sub))...)); err != nil {
+			return nil // the client is gone, and no other answer can follow
+		}
+		text = text[:0]
+	}
+	writeLine(w, append(text, "]}"...))
+	return nil
 }
 
 func (a *API) getSubscription(w http.ResponseWriter, r *http.Request, c caller) error {

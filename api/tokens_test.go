@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,6 +103,10 @@ func TestTokensDecideWhoMayDoWhat(t *testing.T) {
 		t.Errorf("bob's list: %s", a.body)
 	}
 	g.do("POST", self+"/bindings", eu, bearer(alice)...).subscription(t, http.StatusOK)
+	other := g.create(`{}`, bearer(alice)...)
+	if a := g.do("GET", "/v1/subscriptions", "", bearer(alice)...); !strings.Contains(string(a.body), sub.ID) || !strings.Contains(string(a.body), other.ID) {
+		t.Errorf("alice's list: %s", a.body)
+	}
 	if a := g.do("GET", "/v1/exchanges", "", bearer(alice)...); string(a.body) != `{"exchanges":[{"name":"orders","type":"topic"}]}`+"\n" {
 		t.Errorf("alice's exchanges: %s", a.body)
 	}
