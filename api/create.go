@@ -59,6 +59,10 @@ func (a *API) create(ctx context.Context, c caller, spec broker.Spec) (*broker.S
 		slot.Release()
 		return nil, nil, err
 	}
+	if err := slot.Settle(); err != nil {
+		sub.End(broker.EndDeleted) // nobody knows it
+		return nil, nil, err
+	}
 	if !c.Expires.IsZero() {
 		slot.Expires(c.Expires, sub.Extend)
 	}

@@ -291,6 +291,6 @@ func (a *API) attachNew(ctx context.Context, c caller, t broker.Transport, w wan
 		sub.End(broker.EndDeleted)
 		return nil, err
 	}
-	slot.Yields(func() bool { return sub.EndIfUnattached(broker.EndExpired) })
+	slot.Yields(sub.Unattached, func() bool { return sub.EndIfUnattached(broker.EndExpired) })
 	return att, nil
 }

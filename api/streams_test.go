@@ -274,6 +274,10 @@ func TestOldestUnattachedStreamMadeSubscriptionGivesWay(t *testing.T) {
 	}
 	g.publish("1")
 	attached.expect("message")
+	g.do("POST", "/v1/subscriptions", `{"bindings":[{"exchange":"missing","routing_key":"#"}]}`).problem(t)
+	if n := g.gate.Counts().Owned; n != 3 {
+		t.Errorf("%d owned: for one that was refused, another gave way", n)
+	}
 	one := g.stream("/v1/sse?exchange=orders&share=false")
 	one.expect("ready")
 	a := g.do("POST", "/v1/subscriptions", `{}`)

@@ -369,6 +369,13 @@ func (s *Subscription) End(reason EndReason) {
 	s.endLocked(reason)
 }
 
+// Unattached reports whether EndIfUnattached would end the subscription now.
+func (s *Subscription) Unattached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.attachments) == 0 && s.ended == nil
+}
+
 // EndIfUnattached ends the subscription unless somebody is attached, and
 // reports whether it did.
 func (s *Subscription) EndIfUnattached(reason EndReason) bool {

@@ -90,3 +90,14 @@ func (t *callerTable) sweep(now time.Time) {
 	t.sweepAt = min(max(minSweep, 2*len(busy)), t.bound)
 	t.swept = now
 }
+
+// yielding returns the subscriptions that may give way, oldest first.
+func (c *caller) yielding() []*Slot {
+	var out []*Slot
+	for _, s := range c.owned {
+		if s.yields != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -157,54 +158,73 @@ func (g *Gate) Stream(key string) (*Slot, error) {
 }
 
 // Owned counts one subscription of the caller. own tightens the bound, as a
-// token may; a negative own does not. At the bound the oldest subscription that
-// yields (Slot.Yields) gives way. The error is a *broker.Error of CodeLimitReached.
+// token may; a negative own does not. At the bound there may be one more, if one
+// yields (Slot.Yields), which Slot.Settle sees to. The error is a *broker.Error of
+// CodeLimitReached.
 func (g *Gate) Owned(key string, own int) (*Slot, error) {
 	bound := g.limits.SubscriptionsPerCaller
 	if own >= 0 {
 		bound = min(bound, own)
 	}
 	for {
-		slot, candidates := g.takeOwned(key, bound)
+		slot, candidates, above := g.takeOwned(key, bound)
 		if slot != nil {
 			return slot, nil
 		}
-		// Ending a subscription calls back into the gate: not under the lock.
-		if !yieldOne(candidates) {
-			return nil, counted(broker.CodeLimitReached, LimitSubscriptions, "this caller has as many subscriptions as it may")
+		// What a subscription is asked, and its end, which calls back into the gate, are not for under the lock.
+		candidates = slices.DeleteFunc(candidates, func(s *Slot) bool { return !s.idle() })
+		if len(candidates) <= above || !yield(candidates[:above]) {
+			return nil, errOwned()
+		}
+		if slot = g.takeOneMore(key, bound); slot != nil {
+			return slot, nil
 		}
 	}
 }
 
-// takeOwned returns a slot, or those that may give way, oldest first.
-func (g *Gate) takeOwned(key string, bound int) (*Slot, []*Slot) {
+// takeOwned returns a slot below the bound; else those that may give way, oldest
+// first, and how many more than the bound there are.
+func (g *Gate) takeOwned(key string, bound int) (slot *Slot, candidates []*Slot, above int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.caller(key, g.now())
 	if len(c.owned) < bound {
-		slot := &Slot{gate: g, caller: c, kind: slotOwned}
-		c.owned = append(c.owned, slot)
-		g.owned++
-		return slot, nil
+		return g.own(c, bound), nil, 0
 	}
-	var candidates []*Slot
-	for _, s := range c.owned {
-		if s.yields != nil {
-			candidates = append(candidates, s)
-		}
-	}
-	return nil, candidates
+	return nil, c.yielding(), len(c.owned) - bound
 }
 
-// yieldOne makes the first candidate that can give way do so.
-func yieldOne(candidates []*Slot) bool {
-	for _, s := range candidates {
-		if s.yields() {
-			s.Release()
-			return true
-		}
+// takeOneMore returns a slot if there are no more than the bound.
+func (g *Gate) takeOneMore(key string, bound int) *Slot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c := g.caller(key, g.now()); len(c.owned) <= bound {
+		return g.own(c, bound)
 	}
-	return false
+	return nil
+}
+
+// own counts one more. g.mu is held.
+func (g *Gate) own(c *caller, bound int) *Slot {
+	slot := &Slot{gate: g, caller: c, kind: slotOwned, bound: bound}
+	c.owned = append(c.owned, slot)
+	g.owned++
+	return slot
+}
+
+func errOwned() error {
+	return counted(broker.CodeLimitReached, LimitSubscriptions, "this caller has as many subscriptions as it may")
+}
+
+// yield makes all of them give way, and reports whether all did.
+func yield(slots []*Slot) bool {
+	for _, s := range slots {
+		if !s.yields() {
+			return false
+		}
+		s.Release()
+	}
+	return true
 }
 
 // Counts is what a gate holds at a moment.

@@ -104,12 +104,15 @@ func TestOldestThatCanGivesWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if attached != nil {
-			s.Yields(func() bool {
+			s.Yields(func() bool { return !*attached }, func() bool {
 				if !*attached {
 					ended = append(ended, name)
 				}
 				return !*attached
 			})
+		}
+		if err := s.Settle(); err != nil {
+			t.Fatal(err)
 		}
 		return s
 	}
@@ -129,6 +132,9 @@ func TestOldestThatCanGivesWay(t *testing.T) {
 	if c := g.Counts(); c.Owned != 3 {
 		t.Errorf("owned %d", c.Owned)
 	}
+	if len(ended) != 2 {
+		t.Errorf("gave way in vain: %v", ended)
+	}
 	kept.Release()
 	if _, err := g.Owned("a", 2); err == nil {
 		t.Error("the token's own bound is not kept")
@@ -138,6 +144,52 @@ func TestOldestThatCanGivesWay(t *testing.T) {
 	}
 	if _, err := g.Owned("b", 0); err == nil {
 		t.Error("a token that allows none allows one")
+	}
+}
+
+// TestNothingGivesWayInVain: neither for what cannot be made, nor where it would not help.
+func TestNothingGivesWayInVain(t *testing.T) {
+	limits := DefaultLimits()
+	limits.SubscriptionsPerCaller = 3
+	g, _ := newGate(limits)
+	attached, ended := [3]bool{}, 0
+	for i := range attached {
+		s, err := g.Owned("a", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Yields(func() bool { return !attached[i] }, func() bool {
+			if !attached[i] {
+				ended++
+			}
+			return !attached[i]
+		})
+	}
+	if _, err := g.Owned("a", 0); err == nil || ended > 0 {
+		t.Errorf("a token that allows none: %v, %d gave way", err, ended)
+	}
+	failed, err := g.Owned("a", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Owned("a", 3); err != nil || ended != 1 { // a second one meanwhile
+		t.Errorf("beside one that is being made: %v, %d gave way", err, ended)
+	}
+	failed.Release()
+	if c := g.Counts(); c.Owned != 3 || ended != 1 {
+		t.Errorf("%d owned, %d gave way", c.Owned, ended)
+	}
+	late, err := g.Owned("a", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached = [3]bool{true, true, true} // all of them, before it is made
+	if err := late.Settle(); err == nil {
+		t.Error("above the bound")
+	}
+	late.Release()
+	if _, err := g.Owned("a", -1); err == nil || ended != 1 {
+		t.Errorf("all are attached: %v, %d gave way", err, ended)
 	}
 }
 
@@ -259,10 +311,17 @@ func (s *storm) own(t *rapid.T) {
 	if err != nil {
 		return
 	}
+	if rapid.Bool().Draw(t, "it cannot be made") {
+		slot.Release()
+		return
+	}
 	s.held[slot] = true
 	s.owned++
+	if err := slot.Settle(); err != nil {
+		t.Fatal("nobody is attached, and none gave way")
+	}
 	if rapid.Bool().Draw(t, "made by a stream") {
-		slot.Yields(func() bool { s.forget(slot); return true })
+		slot.Yields(func() bool { return true }, func() bool { s.forget(slot); return true })
 	}
 }
 
@@ -294,6 +353,11 @@ func (s *storm) check(t *rapid.T) {
 	got := s.gate.Counts()
 	if got.Streams != s.streams || got.Owned != s.owned || got.Streams > s.limits.Streams || got.Callers > s.limits.MaxCallers {
 		t.Fatalf("counts %+v, want %d streams and %d owned", got, s.streams, s.owned)
+	}
+	for slot, owned := range s.held {
+		if n := len(slot.caller.owned); owned && n > s.limits.SubscriptionsPerCaller {
+			t.Fatalf("a caller has %d", n)
+		}
 	}
 }
 

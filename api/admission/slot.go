@@ -21,18 +21,41 @@ type Slot struct {
 	// All below is guarded by gate.mu.
 
 	released bool
+	bound    int         // how many subscriptions the caller may own
+	idle     func() bool // whether yields would end it
 	yields   func() bool
 	expires  time.Time
 	extend   func(time.Time)
 }
 
 // Yields lets the subscription of this slot give way when its caller is at the
-// bound: end ends it if nobody is attached, and reports whether it did. Before
-// this call it never gives way, so one that is about to be attached is safe.
-func (s *Slot) Yields(end func() bool) {
+// bound: idle reports whether nobody is attached, and end ends it if so, and
+// reports whether it did. Before this call it never gives way, so one that is
+// about to be attached is safe.
+func (s *Slot) Yields(idle, end func() bool) {
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
-	s.yields = end
+	s.idle, s.yields = idle, end
+}
+
+// Settle says that the subscription of this slot is made: now the oldest that
+// yield give way, if the caller is above its bound, and not for one that could
+// not be made. It fails as Gate.Owned does where none gives way any more, because
+// all have been attached meanwhile; then the caller ends the new one.
+func (s *Slot) Settle() error {
+	for {
+		s.gate.mu.Lock()
+		above, candidates := len(s.caller.owned)-s.bound, s.caller.yielding()
+		s.gate.mu.Unlock()
+		if above <= 0 {
+			return nil
+		}
+		i := slices.IndexFunc(candidates, func(s *Slot) bool { return s.yields() })
+		if i < 0 {
+			return errOwned()
+		}
+		candidates[i].Release()
+	}
 }
 
 // Expires says when the subscription of this slot ends with its owner's token,
