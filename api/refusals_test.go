@@ -103,6 +103,7 @@ func bodyRefusals() []refusal {
 		{name: "no content type", method: "POST", path: "/v1/subscriptions", body: `{}`, header: []string{"Content-Type", ""}, status: 415, code: "unsupported_media_type"},
 		{name: "a form", method: "POST", path: "/v1/subscriptions", header: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 415, code: "unsupported_media_type"},
 		{name: "empty body", method: "POST", path: "/v1/subscriptions", header: []string{"Content-Type", jsonType}, status: 400, code: "invalid_request"},
+		{name: "arguments that grow", method: "POST", path: "/v1/subscriptions", body: `{"bindings":[{"exchange":"orders","routing_key":"","arguments":{"a":[` + strings.Repeat("9e15,", 12_000) + `1]}}]}`, status: 400, code: "invalid_request", field: "bindings"},
 		{name: "large body", method: "POST", path: "/v1/subscriptions", body: `{"payload":"` + strings.Repeat("x", 64<<10) + `"}`, status: 413, code: "body_too_large"},
 	}
 }

@@ -178,6 +178,9 @@ func (b *Broker) make(ctx context.Context, spec Spec, sharedKey string) (*Subscr
 	if len(bindings) > b.limits.MaxBindings {
 		return nil, Errorf(CodeInvalidRequest, "too many bindings for one subscription").WithField("bindings")
 	}
+	if argumentBytes(bindings) > maxArguments {
+		return nil, errArguments()
+	}
 	if err := b.reserve(); err != nil {
 		return nil, err
 	}

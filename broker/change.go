@@ -72,7 +72,7 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 		return e
 	}
 	if argumentBytes(want) > maxArguments && argumentBytes(want) > argumentBytes(now) {
-		return Errorf(CodeInvalidRequest, "the arguments of a subscription's bindings are larger than 64 KiB together").WithField("bindings")
+		return errArguments()
 	}
 	if err := s.rebind(ctx, now, added, removed, requested); err != nil {
 		if ended := s.alive(); ended != nil { // which is why it failed
@@ -87,6 +87,10 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 // maxArguments bounds the arguments of all bindings of a subscription, as JSON:
 // every ready frame and every marker has them.
 const maxArguments = 64 << 10
+
+func errArguments() *Error {
+	return Errorf(CodeInvalidRequest, "the arguments of a subscription's bindings are larger than 64 KiB together").WithField("bindings")
+}
 
 func argumentBytes(bindings []Binding) int {
 	n := 0
