@@ -11,14 +11,14 @@ import (
 	"github.com/warren-gateway/warren/broker"
 )
 
-// maxArgumentBytes bounds the arguments of one binding as AMQP encodes them. A frame above the broker's frame_max costs the
-// connection; arguments of clients come in bodies of at most 64 KiB.
-const maxArgumentBytes = 96 << 10
+// bindOverhead is what a frame that binds has at most besides the arguments: four short strings, and some bytes.
+const bindOverhead = 1100
 
-// checkArguments refuses what costs the connection: amqp091-go gives up on long names, RabbitMQ's parser on numbers that are none.
-func checkArguments(t broker.Table) *broker.Error {
+// checkArguments refuses what costs the connection: amqp091-go gives up on long names, RabbitMQ's parser on numbers that are none,
+// and the broker on a frame above its frame_max.
+func (s *Source) checkArguments(t broker.Table) *broker.Error {
 	size, problem := argumentSize(t)
-	if problem == "" && size > maxArgumentBytes {
+	if problem == "" && size > int(s.frameMax.Load())-bindOverhead {
 		problem = "the arguments are too large"
 	}
 	if problem != "" {
@@ -72,7 +72,7 @@ func argumentSize(v any) (size int, problem string) {
 // Bind implements broker.Queue. Beyond the errors documented there it answers CodeInvalidRequest as Open does.
 func (q *queue) Bind(ctx context.Context, bindings []broker.Binding) error {
 	for i, b := range bindings {
-		if err := checkArguments(b.Arguments()); err != nil {
+		if err := q.src.checkArguments(b.Arguments()); err != nil {
 			return err.WithBinding(i)
 		}
 	}

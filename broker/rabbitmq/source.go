@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
@@ -29,6 +30,7 @@ type Source struct {
 	stats     stats
 
 	permissions permissions
+	frameMax    atomic.Int64 // of the newest connection, in bytes
 
 	life  context.Context //nolint:containedctx // the source's own life, ended by Close; every goroutine of it ends with it
 	end   context.CancelFunc
@@ -60,6 +62,7 @@ func New(opts Options) (*Source, error) {
 		gate:     newGate(opts.RecoverConcurrency),
 		queues:   make(map[*queue]struct{}),
 	}
+	s.frameMax.Store(frameSize)
 	s.life, s.end = context.WithCancel(context.Background())
 	s.pool.init(s)
 	s.exchanges.init(s)
@@ -75,7 +78,7 @@ func New(opts Options) (*Source, error) {
 // accept a binding's arguments, and CodeInternal when the broker does not let the gateway have a queue.
 func (s *Source) Open(ctx context.Context, spec broker.QueueSpec) (broker.Queue, error) {
 	for i, b := range spec.Bindings {
-		if err := checkArguments(b.Arguments()); err != nil {
+		if err := s.checkArguments(b.Arguments()); err != nil {
 			return nil, err.WithBinding(i)
 		}
 	}
