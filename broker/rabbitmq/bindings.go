@@ -174,6 +174,7 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 	q.mu.Lock()
 	have := q.bindings()
 	q.mu.Unlock()
+	deleted := q.src.exchanges.attend(bindings)
 	err = inc.conn.disposable(func(ch *amqp.Channel) error {
 		for i, b := range bindings {
 			if containsBinding(have, b) || containsBinding(added, b) {
@@ -190,6 +191,7 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 		return nil
 	})
 	if err != nil {
+		deleted()
 		q.unbindQuietly(inc, added)
 		return nil, asBindError(err)
 	}
@@ -197,6 +199,10 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 	q.add(added)
 	q.mu.Unlock()
 	q.src.exchanges.use(q, added)
+	for _, name := range deleted() {
+		q.exchangeGone(name)
+		q.src.exchanges.probeSoon(name) // it may be back
+	}
 	return added, nil
 }
 
@@ -290,7 +296,7 @@ func (q *queue) bindAgain(inc *incarnation, removed []*bound) {
 	removed = slices.DeleteFunc(slices.Clone(removed), func(b *bound) bool { return b.missing })
 	lost, back := make([]string, 0, len(removed)), make([]string, 0, len(removed))
 	for _, b := range removed {
-		b.missing = true
+		b.missing, b.lost = true, false
 		lost = append(lost, b.binding.ID())
 	}
 	if len(lost) > 0 {

@@ -32,6 +32,14 @@ type exchanges struct {
 	inUse map[string]*exchange
 	// seen has the types that events named.
 	seen map[string]string
+	// attended are those to which bindings are being made, which are not in use before the broker has confirmed them.
+	attended map[string]*attended
+}
+
+// attended is an exchange of which somebody wants to know whether it is deleted meanwhile.
+type attended struct {
+	people    int
+	deletions int
 }
 
 // exchange is one that bindings of ours name.
@@ -47,6 +55,42 @@ func (x *exchanges) init(s *Source) {
 	x.kick = make(chan string, 64)
 	x.inUse = make(map[string]*exchange)
 	x.seen = make(map[string]string)
+	x.attended = make(map[string]*attended)
+}
+
+// attend is called before bindings are made. What it returns is called once, after they are in use or could not be made, and
+// answers which of their exchanges were deleted meanwhile: a binding may have been confirmed before, and be gone.
+func (x *exchanges) attend(bindings []broker.Binding) (deleted func() []string) {
+	before := make(map[string]int)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, b := range bindings {
+		name := b.Exchange()
+		if _, known := before[name]; known {
+			continue
+		}
+		a := x.attended[name]
+		if a == nil {
+			a = &attended{}
+			x.attended[name] = a
+		}
+		a.people++
+		before[name] = a.deletions
+	}
+	return func() (names []string) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for name, deletions := range before {
+			a := x.attended[name]
+			if a.deletions != deletions {
+				names = append(names, name)
+			}
+			if a.people--; a.people == 0 {
+				delete(x.attended, name)
+			}
+		}
+		return names
+	}
 }
 
 // use registers bindings that have just been bound: their exchanges are there.
@@ -106,6 +150,9 @@ func (x *exchanges) refused(b broker.Binding, err error) {
 func (x *exchanges) setMissing(name string, missing bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if a := x.attended[name]; a != nil && missing {
+		a.deletions++
+	}
 	e := x.inUse[name]
 	if e != nil {
 		e.missing = missing
@@ -289,10 +336,12 @@ func (q *queue) exchangeGone(name string) {
 			b.lost = true // what is under way may have been bound before
 			continue
 		}
-		if !b.missing {
-			b.missing = true
-			ids = append(ids, b.binding.ID())
+		if b.missing {
+			b.lost = true // who is binding it again may have done so before
+			continue
 		}
+		b.missing = true
+		ids = append(ids, b.binding.ID())
 	}
 	if ids != nil {
 		q.post(&broker.BindingsLost{IDs: ids})
@@ -328,6 +377,7 @@ func (q *queue) exchangeBack(name string) {
 	var missing []*bound
 	for _, b := range q.bounds {
 		if b.missing && b.binding.Exchange() == name {
+			b.lost = false
 			missing = append(missing, b)
 		}
 	}
@@ -343,16 +393,27 @@ func (q *queue) exchangeBack(name string) {
 	q.foundAgain(inc, back)
 }
 
-// foundAgain says that missing bindings have been bound again.
+// foundAgain says that missing bindings have been bound again, but for those whose exchange was deleted meanwhile once more.
 func (q *queue) foundAgain(inc *incarnation, ids []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(ids) == 0 || q.inc.Load() != inc {
 		return // When the incarnation was lost meanwhile, the rebuild that follows binds and tells.
 	}
+	var told []string
 	for _, b := range q.bounds {
-		b.missing = b.missing && !slices.Contains(ids, b.binding.ID())
+		switch {
+		case !slices.Contains(ids, b.binding.ID()):
+		case b.lost:
+			b.lost = false
+			q.src.exchanges.probeSoon(b.binding.Exchange())
+		default:
+			b.missing = false
+			told = append(told, b.binding.ID())
+		}
 	}
-	slices.Sort(ids)
-	q.post(&broker.BindingsBack{IDs: ids})
+	if told != nil {
+		slices.Sort(told)
+		q.post(&broker.BindingsBack{IDs: told})
+	}
 }

@@ -39,7 +39,8 @@ type queue struct {
 type bound struct {
 	binding broker.Binding
 	missing bool
-	// lost is set when the exchange was found missing while a new incarnation was under way, which may have been bound before.
+	// lost is set when the exchange was found missing while a new incarnation, or this binding alone, was being made again, which
+	// may have been bound before.
 	lost bool
 }
 

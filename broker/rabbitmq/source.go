@@ -126,17 +126,22 @@ func (s *Source) Open(ctx context.Context, spec broker.QueueSpec) (broker.Queue,
 // make makes a queue on a connection of which a place has been acquired.
 func (s *Source) make(c *conn, spec broker.QueueSpec) (*queue, error) {
 	q := newQueue(s, spec)
+	deleted := s.exchanges.attend(q.bindings())
 	inc, _, err := c.make(q, strict)
 	if err == nil && !s.adopt(q) {
 		inc.discard()
 		err = unavailable(errSourceClosed)
 	}
 	if err != nil {
+		deleted()
 		c.forget(q)
 		s.pool.release(c)
 		return nil, asIndexed(err, q.bindings(), spec.Bindings)
 	}
 	s.exchanges.use(q, q.bindings())
+	for _, name := range deleted() {
+		q.exchangeGone(name) // start tells
+	}
 	q.start(c, inc)
 	return q, nil
 }
