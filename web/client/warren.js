@@ -364,8 +364,9 @@ export class Subscription extends EventTarget {
   whenReady({ signal } = {}) {
     return this.#abortable(signal, async () => {
       // A stream may bring more than is held before anybody reads: it is left again at once, and the reader brings it back.
-      while (!this.#link?.ready && !(this.#started && this.#held)) {
+      for (;;) {
         if (this.#closed) throw this.error ?? new WarrenError("closed");
+        if (this.#link?.ready || (this.#started && this.#held)) return;
         await new Promise((resolve) => this.#watchers.push(resolve));
       }
     });
@@ -728,6 +729,7 @@ export class Subscription extends EventTarget {
   #finish(error, discard) {
     if (this.#closed) return;
     this.#closed = true;
+    this.#held = false; // nobody comes back
     this.error = error;
     this.#drop({ error, code: error?.closeCode, reason: error?.code });
     clearTimeout(this.#upgrade);

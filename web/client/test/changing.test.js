@@ -177,6 +177,26 @@ test("closing rejects a change that waits", async (t) => {
   await assert.rejects(bound, { code: "closed" });
 });
 
+test("a subscription that was closed while it had no stream rejects like any other", async (t) => {
+  const { sub, attachment } = await subscribed(t, { transport: "sse" }, owned);
+  await sub.pause();
+  await until(() => attachment.closed);
+  const bound = sub.bind(other);
+  sub.close(); // in the same breath
+  await assert.rejects(bound, { code: "closed" });
+  await assert.rejects(sub.unbind(binding), { code: "closed" });
+  await assert.rejects(sub.whenReady(), { code: "closed" });
+});
+
+test("so does one whose slow reader was waited for", async (t) => {
+  const { sub, attachment } = await subscribed(t, { transport: "sse", highWater: 4 }, owned);
+  attachment.messages(1, 6);
+  await until(() => attachment.closed);
+  await sub.close();
+  await assert.rejects(sub.whenReady(), { code: "closed" });
+  await assert.rejects(sub.bind(other), { code: "closed" });
+});
+
 test("what JSON cannot hold is refused at once", async (t) => {
   const { sub, warren } = await subscribed(t, {}, owned);
   const never = { exchange: "e", arguments: { n: 1n } };
