@@ -159,6 +159,7 @@ export class Warren {
   #subscriptions = new Set();
   #token; // promise of the current one
   #current;
+  #pending; // #token, until it is answered
 
   constructor(url = globalThis.location?.origin, options = {}) {
     const { WebSocket, fetch } = globalThis;
@@ -170,7 +171,7 @@ export class Warren {
       given: 0, // tokens by auth()
       // Ask again, once for all subscriptions. False if there is neither somebody to ask nor a newer token.
       expire: (token) => {
-        if (this.#current === token) this.#token = undefined;
+        if (this.#current === token) this.#token = this.#pending;
         return typeof settings.token === "function" || settings.token !== token;
       },
       request: (...args) => this.request(...args),
@@ -215,7 +216,7 @@ export class Warren {
   async auth(token) {
     this.#context.settings.token = token;
     this.#context.given++;
-    this.#token = undefined;
+    this.#token = this.#pending = undefined;
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.renew()));
   }
 
@@ -224,15 +225,20 @@ export class Warren {
   }
 
   async #ask() {
-    const { token } = this.#context.settings;
-    if (expiry(this.#current) < Date.now()) this.#token = undefined;
-    this.#token ??= (async () => (typeof token === "function" ? token({ previous: this.#current }) : token))();
+    const { given, settings: { token } } = this.#context;
+    if (expiry(this.#current) < Date.now()) this.#token = this.#pending;
+    this.#token ??= this.#pending = (async () => (typeof token === "function" ? token({ previous: this.#current }) : token))();
     const asked = this.#token;
+    const superseded = () => given !== this.#context.given; // by auth()
     try {
-      return (this.#current = await asked);
+      const answer = await asked;
+      return superseded() ? this.#ask() : (this.#current = answer);
     } catch (error) {
+      if (superseded()) return this.#ask();
       if (this.#token === asked) this.#token = undefined;
       throw new WarrenError("token_unavailable", { cause: error });
+    } finally {
+      if (this.#pending === asked) this.#pending = undefined;
     }
   }
 }

@@ -42,6 +42,48 @@ test("a function is asked again when the token has ended, once for all subscript
   assert.equal(asked, 2);
 });
 
+test("a function that is slow is asked once, though streams are refused meanwhile", async (t) => {
+  let asked = 0;
+  let give;
+  const { gateway, warren, attachment } = await subscribed(t, {
+    token: () => (++asked === 1 ? "T1" : new Promise((resolve) => { give = resolve; })),
+  });
+  const second = warren.open({ exchange: "f" });
+  const states = collect(second, "state", ({ state }) => state);
+  const there = (await gateway.attached()).ready();
+  await second.whenReady();
+  attachment.bye(4401, "token_expired");
+  await until(() => give);
+  there.bye(4401, "token_expired");
+  const begun = performance.now();
+  await until(() => states.includes("recovering") && performance.now() - begun > 100); // longer than any step of the backoff
+  give("T2");
+  for (let n = 0; n < 2; n++) assert.equal((await (await gateway.attached()).request("auth")).token, "T2");
+  assert.equal(asked, 2);
+});
+
+test("a token that ends is renewed once for all subscriptions", async (t) => {
+  let asked = 0;
+  let give;
+  const { gateway, warren, attachment } = await subscribed(t, {
+    token: () => (++asked === 1 ? jwt(1.2, "a") : new Promise((resolve) => { give = resolve; })),
+  });
+  await attachment.request("auth");
+  const all = [attachment];
+  for (let n = 0; n < 3; n++) {
+    warren.open({ exchange: `f${n}` });
+    all.push((await gateway.attached()).ready());
+    await all.at(-1).request("auth");
+  }
+  await until(() => give);
+  const begun = performance.now();
+  await until(() => performance.now() - begun > 400); // the old one has ended, and all timers went off
+  const next = jwt(600, "b");
+  give(next);
+  for (const one of all) assert.equal((await one.request("auth")).token, next);
+  assert.equal(asked, 2);
+});
+
 test("a new token that is refused too stops the client", async (t) => {
   const { gateway, warren } = await setup(t, { token: async () => "bad" });
   const opening = warren.subscribe(binding);
@@ -177,6 +219,32 @@ test("auth() settles though its stream was replaced while the token was fetched"
   await given;
   const next = (await gateway.attached()).ready();
   assert.equal((await next.request("auth")).token, "U");
+});
+
+test("an answer that auth() was faster than is not used", async (t) => {
+  let give;
+  const previous = [];
+  const { warren, sub, attachment } = await subscribed(t, { token: () => "T" });
+  await attachment.request("auth");
+  const slow = warren.auth(() => new Promise((resolve) => { give = resolve; }));
+  await until(() => give);
+  const given = warren.auth((about) => {
+    previous.push(about.previous);
+    return `U${previous.length}`;
+  });
+  const first = await attachment.request("auth");
+  assert.equal(first.token, "U1");
+  attachment.send({ type: "ok", ref: first.ref });
+  await given;
+  give("of a user who is gone");
+  const second = await attachment.request("auth");
+  assert.equal(second.token, "U1");
+  attachment.send({ type: "ok", ref: second.ref });
+  await slow;
+  attachment.bye(4401, "token_expired");
+  await until(() => previous.length === 2);
+  assert.deepEqual(previous, ["T", "U1"]);
+  assert.equal(sub.error, undefined);
 });
 
 test("REST calls ask again after a 401", async (t) => {
