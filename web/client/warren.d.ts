@@ -130,11 +130,12 @@ export interface Cancellable {
 /** A JWT, or a function that is asked for one: at first, before it expires, and once after a refusal. */
 export type TokenSource = string | ((about: { previous?: string }) => string | undefined | Promise<string | undefined>);
 
+/** What is undefined has its default. */
 export interface WarrenOptions extends Cancellable {
   token?: TokenSource;
   /** Default `auto`: WebSocket, and Server-Sent Events where it does not come through. */
   transport?: "auto" | Transport;
-  /** A WebSocket class, where there is no global one (Node 20: that of `ws`). Without any, SSE is used. */
+  /** A WebSocket class, where there is no global one (Node 20: that of `ws`). Without any, and with null, SSE is used. */
   WebSocket?: unknown;
   /** Default: the global fetch, for REST and Server-Sent Events. */
   fetch?: typeof fetch;

@@ -21,6 +21,7 @@ const LOST = new Error("connection lost"); // why a request was left unanswered
 const now = () => performance.now();
 const offline = () => globalThis.navigator?.onLine === false;
 const noop = () => {};
+const defined = (options) => Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
 const unlessLost = (error) => { if (error !== LOST) throw error; };
 const rethrow = (error) => queueMicrotask(() => { throw error; });
 // The `reconnect` column of the close codes.
@@ -163,7 +164,7 @@ export class Warren {
 
   constructor(url = globalThis.location?.origin, options = {}) {
     const { WebSocket, fetch } = globalThis;
-    const settings = { WebSocket, fetch, ...DEFAULTS, ...options };
+    const settings = { WebSocket, fetch, ...DEFAULTS, ...defined(options) };
     this.#context = {
       base: gatewayBase(url),
       settings,
@@ -303,7 +304,7 @@ export class Subscription extends EventTarget {
   constructor(context, bindings, options) {
     super();
     this.#context = context;
-    this.#settings = { ...context.settings, ...options };
+    this.#settings = { ...context.settings, ...defined(options) };
     this.#base = context.base;
     this.bindings = bindings;
     this.#id = options.subscription;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { WebSocket } from "ws";
 import { Warren } from "../warren.js";
 import { FakeGateway, until } from "../testing/fakegateway.js";
 import { binding, collect, payload, setup, subscribed } from "../testing/setup.js";
@@ -234,4 +235,25 @@ test("a gateway under a path, and options of the first attach", async (t) => {
   await sub.whenReady();
   warren.open(binding, { last: 0 }); // on an owned subscription it is not the default
   assert.equal((await gateway.attached()).query.get("last"), "0");
+});
+
+test("an option that is undefined has its default", async (t) => {
+  const nothing = Object.fromEntries(["transport", "timeout", "heartbeat", "retryBase", "retryCap", "upgradeAfter", "highWater", "highWaterBytes", "fetch"]
+    .map((name) => [name, undefined]));
+  const { gateway } = await setup(t);
+  t.mock.method(Math, "random", () => 0.1);
+  for (const [options, own, waited] of [[nothing, {}, 50], [{ retryBase: 20 }, nothing, 2]]) {
+    const warren = new Warren(gateway.url, { WebSocket, ...options });
+    t.after(() => warren.close());
+    const sub = warren.open(binding, own);
+    const states = collect(sub, "state");
+    const attachment = (await gateway.attached()).ready().messages(1);
+    await until(() => sub.position === "s.1");
+    assert.equal(sub.transport, "ws");
+    attachment.cut();
+    await until(() => sub.state === "recovering");
+    assert.equal(states.at(-1).retry_ms, waited);
+    assert.equal((await gateway.attached()).kind, "ws");
+    assert.equal(attachment.requests.length, 0, "no pause at the first frame");
+  }
 });

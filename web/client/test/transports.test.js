@@ -183,11 +183,11 @@ test("a refused EventSource asks once with fetch to learn why", async (t) => {
 
 test("without any WebSocket the client streams by fetch, and a forced one says what is missing", async (t) => {
   const { gateway } = await setup(t);
-  const warren = new Warren(gateway.url, { WebSocket: undefined });
+  const warren = new Warren(gateway.url, { WebSocket: null });
   t.after(() => warren.close());
   const sub = warren.open(binding);
   (await gateway.attached()).ready();
   await sub.whenReady();
   assert.equal(sub.transport, "sse");
-  await assert.rejects(new Warren(gateway.url, { WebSocket: undefined, transport: "ws" }).subscribe(binding), { code: "no_websocket" });
+  await assert.rejects(new Warren(gateway.url, { WebSocket: null, transport: "ws" }).subscribe(binding), { code: "no_websocket" });
 });
