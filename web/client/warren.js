@@ -69,6 +69,16 @@ function attempt(work) {
   }
 }
 
+function abortable(signal, work) {
+  if (!signal) return work();
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work().then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
 // When a JWT ends, in milliseconds; undefined if the token does not say.
 const expiry = (token) => attempt(() => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000);
 
@@ -198,7 +208,7 @@ export class Warren {
 
   async request(method, path, { body, signal } = {}, base = this.#context.base, again = true) {
     const { fetch, credentials } = this.#context.settings;
-    const token = await this.#ask();
+    const token = await abortable(signal, () => this.#ask());
     const response = await fetch(base + path, {
       method, credentials, signal,
       headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...bearer(token) },
@@ -369,7 +379,7 @@ export class Subscription extends EventTarget {
   }
 
   whenReady({ signal } = {}) {
-    return this.#abortable(signal, async () => {
+    return abortable(signal, async () => {
       // A stream may bring more than is held before anybody reads: it is left again at once, and the reader brings it back.
       for (;;) {
         if (this.#closed) throw this.error ?? new WarrenError("closed");
@@ -812,7 +822,8 @@ export class Subscription extends EventTarget {
   }
 
   async *#iterate(wanted, { signal, preventClose } = {}) {
-    signal?.addEventListener("abort", () => this.#notify(this.#waiters), { signal: this.#ends.signal });
+    const wake = () => this.#notify(this.#waiters);
+    signal?.addEventListener("abort", wake, { signal: this.#ends.signal });
     this.#iterators++;
     try {
       for (;;) {
@@ -829,6 +840,7 @@ export class Subscription extends EventTarget {
         }
       }
     } finally {
+      signal?.removeEventListener("abort", wake);
       this.#iterators--;
       this.#pump();
       if (!preventClose && !signal?.aborted) this.close();
@@ -836,11 +848,13 @@ export class Subscription extends EventTarget {
   }
 
   #setPaused(paused, signal) {
-    this.#paused = paused;
-    this.#changed();
-    this.#pump();
-    this.#notify(this.#waiters);
-    return this.#abortable(signal, () => this.#flow());
+    return abortable(signal, () => {
+      this.#paused = paused;
+      this.#changed();
+      this.#pump();
+      this.#notify(this.#waiters);
+      return this.#flow();
+    });
   }
 
   // What pause() and the water marks want: by a request on a WebSocket, else by leaving and coming back at the
@@ -881,16 +895,6 @@ export class Subscription extends EventTarget {
     else request?.resolve(subscription);
   }
 
-  #abortable(signal, work) {
-    if (!signal) return work();
-    return new Promise((resolve, reject) => {
-      const abort = () => reject(signal.reason);
-      if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort, { once: true });
-      work().then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-    });
-  }
-
   // One change at a time, in the order of the calls.
   #change(type, list, { signal } = {}) {
     const change = this.#changes.then(() => {
@@ -898,7 +902,7 @@ export class Subscription extends EventTarget {
       return this.#apply(type, list);
     });
     this.#changes = change.catch(noop);
-    return this.#abortable(signal, () => change);
+    return abortable(signal, () => change);
   }
 
   async #apply(type, list) {

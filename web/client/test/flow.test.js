@@ -145,3 +145,14 @@ test("a refused pause is answered by leaving", async (t) => {
   next.ready();
   await next.request("pause");
 });
+
+test("an aborted signal leaves pause() undone", async (t) => {
+  const { sub, attachment } = await subscribed(t);
+  const paused = sub.pause({ signal: AbortSignal.abort() }); // does not throw in place
+  await assert.rejects(paused, { name: "AbortError" });
+  assert.equal(sub.state, "live");
+  const got = collect(sub, "message", payload);
+  attachment.messages(1);
+  await until(() => got.length === 1);
+  assert.deepEqual(attachment.requests, []);
+});

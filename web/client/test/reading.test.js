@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { bytes } from "../warren.js";
 import { until } from "../testing/fakegateway.js";
@@ -80,6 +81,18 @@ test("a loop with preventClose leaves the subscription open for the next one", a
   assert.equal(sub.state, "live");
   const [second] = await take(sub.messages(), 1);
   assert.equal(second.payload, 2);
+});
+
+test("a loop that is left leaves nothing on its signal", async (t) => {
+  const { sub, attachment } = await subscribed(t);
+  const { signal } = new AbortController();
+  attachment.messages(1);
+  for await (const message of sub.messages({ preventClose: true, signal })) {
+    assert.equal(message.payload, 1);
+    assert.equal(getEventListeners(signal, "abort").length, 1);
+    break;
+  }
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 test("repeats are dropped by id", async (t) => {

@@ -257,6 +257,14 @@ test("REST calls ask again after a 401", async (t) => {
   assert.equal(asked, 2);
 });
 
+test("an abort does not wait for the token", async (t) => {
+  const { warren } = await setup(t, { token: () => new Promise(() => {}) });
+  const controller = new AbortController();
+  const calls = [warren.exchanges(controller), warren.request("GET", "/v1/x", controller)];
+  controller.abort();
+  for (const call of calls) await assert.rejects(call, { name: "AbortError" });
+});
+
 for (const token of ["opaque", "a.b", "not.a.token", "..", jwt(-5, "a"), `x.${Buffer.from("{}").toString("base64url")}.`]) {
   test(`a token is presented whatever it looks like: ${token.slice(0, 12)}`, async (t) => {
     const { sub, attachment } = await subscribed(t, { token });
