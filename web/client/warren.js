@@ -74,7 +74,7 @@ function abortable(signal, work) {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    signal.addEventListener("abort", abort);
     work().then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
@@ -240,12 +240,10 @@ export class Warren {
     if (expiry(this.#current) < Date.now()) this.#token = this.#pending;
     this.#token ??= this.#pending = (async () => (typeof token === "function" ? token({ previous: this.#current }) : token))();
     const asked = this.#token;
-    const superseded = () => given !== this.#context.given; // by auth()
     try {
       const answer = await asked;
-      return superseded() ? this.#ask() : (this.#current = answer);
+      return given === this.#context.given ? (this.#current = answer) : this.#ask(); // auth() was faster
     } catch (error) {
-      if (superseded()) return this.#ask();
       if (this.#token === asked) this.#token = undefined;
       throw new WarrenError("token_unavailable", { cause: error });
     } finally {
@@ -823,7 +821,7 @@ export class Subscription extends EventTarget {
 
   async *#iterate(wanted, { signal, preventClose } = {}) {
     const wake = () => this.#notify(this.#waiters);
-    signal?.addEventListener("abort", wake, { signal: this.#ends.signal });
+    signal?.addEventListener("abort", wake);
     this.#iterators++;
     try {
       for (;;) {
@@ -895,26 +893,28 @@ export class Subscription extends EventTarget {
     else request?.resolve(subscription);
   }
 
-  // One change at a time, in the order of the calls.
+  // One change at a time, in the order of the calls; what is aborted is not waited for.
   #change(type, list, { signal } = {}) {
-    const change = this.#changes.then(() => {
-      signal?.throwIfAborted();
-      return this.#apply(type, list);
+    const before = this.#changes;
+    const change = abortable(signal, async () => {
+      await before;
+      return this.#apply(type, list, signal);
     });
-    this.#changes = change.catch(noop);
-    return abortable(signal, () => change);
+    this.#changes = before.then(() => change).catch(noop);
+    return change;
   }
 
-  async #apply(type, list) {
+  async #apply(type, list, signal) {
     const { retryBase, retryCap } = this.#settings;
     for (let step = retryBase; ; step = Math.min(step * 2, retryCap)) {
       if (!this.#held) await this.whenReady();
+      signal?.throwIfAborted();
       try {
         if (!this.#id) return await this.#moveTo(type, list);
         const link = this.#link;
         const changed = link?.send
           ? await this.#request(link, { type, bindings: list })
-          : await this.#restChange(type, list);
+          : await this.#restChange(type, list, signal);
         if (changed) this.bindings = changed.bindings;
         return;
       } catch (error) {
@@ -925,26 +925,36 @@ export class Subscription extends EventTarget {
         }
         if (this.#closed) throw this.error ?? new WarrenError("closed");
         if (error instanceof WarrenError) throw error;
-        let timer; // a cut; both ways are idempotent
-        await new Promise((resolve) => {
-          timer = setTimeout(resolve, Math.random() * step);
-          this.#watchers.push(resolve); // a new stream, or the end
+        await new Promise((resolve) => { // a cut; both ways are idempotent
+          const timer = setTimeout(resolve, Math.random() * step);
+          this.#watchers.push(() => resolve(clearTimeout(timer))); // a new stream, or the end
         });
-        clearTimeout(timer);
       }
     }
   }
 
-  #rest(method, path, body) {
-    return this.#context.request(method, `/v1/subscriptions${path}`, { body, signal: this.#ends.signal }, this.#base);
+  // Given up with the stream, as requests on a WebSocket are, and when no answer comes.
+  async #rest(method, path, body, signal) {
+    const abort = new AbortController(); // AbortSignal.any is too new
+    const lost = () => abort.abort(LOST);
+    const timer = setTimeout(lost, 3 * this.#settings.timeout);
+    this.#requests.set(abort, { reject: lost });
+    signal?.addEventListener("abort", lost, { signal: abort.signal });
+    try {
+      return await this.#context.request(method, `/v1/subscriptions${path}`, { body, signal: abort.signal }, this.#base);
+    } finally {
+      clearTimeout(timer);
+      this.#requests.delete(abort);
+      lost(); // leaves `signal`
+    }
   }
 
-  async #restChange(type, list) {
+  async #restChange(type, list, signal) {
     const path = `/${this.#id}/bindings`;
-    if (type === "bind") return this.#rest("POST", path, { bindings: list });
+    if (type === "bind") return this.#rest("POST", path, { bindings: list }, signal);
     let changed;
     for (const { id } of this.bindings.filter(within(list))) {
-      changed = await this.#rest("DELETE", `${path}/${id}`).catch((error) => {
+      changed = await this.#rest("DELETE", `${path}/${id}`, undefined, signal).catch((error) => {
         if (error.code !== "binding_not_found") throw error;
         return changed;
       });

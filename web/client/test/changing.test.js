@@ -6,6 +6,19 @@ import { binding, collect, payload, setup, subscribed } from "../testing/setup.j
 const other = { exchange: "f", routing_key: "#" };
 const owned = { share: false, ready: { subscription: "ID" } };
 
+// The changes that are asked for, by a request or by REST; none is answered.
+function collectChanges(gateway, attachment) {
+  const changes = [];
+  if (attachment) attachment.requests.push = ({ type }) => changes.push(type);
+  changes.closed = 0;
+  gateway.rest = (method, _url, _body, request) => {
+    changes.push(method);
+    request.socket.once("close", () => changes.closed++);
+    return new Promise(() => {});
+  };
+  return changes;
+}
+
 test("bind and unbind are requests on a WebSocket, one after the other", async (t) => {
   const { sub, attachment } = await subscribed(t, {}, owned);
   const bound = sub.bind({ exchange: "f" });
@@ -167,6 +180,79 @@ test("an aborted bind rejects; the subscription goes on", async (t) => {
   controller.abort();
   await assert.rejects(bound, { name: "AbortError" });
   assert.equal(sub.state, "live");
+});
+
+for (const transport of ["ws", "sse"]) {
+  test(`an aborted change lets the later ones go on, and is not asked again, over ${transport}`, async (t) => {
+    const { gateway, sub, attachment } = await subscribed(t, { transport }, owned);
+    const changes = collectChanges(gateway, attachment);
+    const controller = new AbortController();
+    const bound = sub.bind(other, controller);
+    await until(() => changes.length === 1); // and has no answer
+    const late = sub.unbind(binding);
+    controller.abort();
+    await assert.rejects(bound, { name: "AbortError" });
+    await until(() => changes.length === 2);
+    attachment.cut();
+    const again = collectChanges(gateway, (await gateway.attached()).ready({ subscription: "ID", bindings: [{ id: "b0", ...binding }] }));
+    await until(() => again.length === 1);
+    await sub.close();
+    await assert.rejects(late, { code: "closed" });
+    const unbind = transport === "ws" ? "unbind" : "DELETE";
+    assert.deepEqual([...changes.slice(1), ...again], [unbind, unbind]);
+  });
+}
+
+test("a change that is aborted before its turn lets nobody pass", async (t) => {
+  const { sub, attachment } = await subscribed(t, {}, owned);
+  const first = sub.bind(other);
+  const { ref } = await attachment.request("bind");
+  const controller = new AbortController();
+  const second = sub.bind({ exchange: "g" }, controller);
+  const third = sub.unbind(binding);
+  controller.abort();
+  await assert.rejects(second, { name: "AbortError" });
+  attachment.messages(1);
+  await until(() => sub.position === "s.1");
+  assert.deepEqual(attachment.requests, []);
+  attachment.send({ type: "ok", ref });
+  await first;
+  attachment.send({ type: "ok", ref: (await attachment.request("unbind")).ref });
+  await third;
+  assert.deepEqual(attachment.requests, []);
+});
+
+test("an aborted REST call is not left running, nor one of a subscription that closed", async (t) => {
+  for (const end of [(_sub, controller) => controller.abort(), (sub) => sub.close()]) {
+    const { gateway, sub } = await subscribed(t, { transport: "sse" }, owned);
+    const changes = collectChanges(gateway);
+    const controller = new AbortController();
+    const bound = sub.bind(other, controller);
+    await until(() => changes.length === 1);
+    end(sub, controller);
+    await assert.rejects(bound);
+    await until(() => changes.closed === 1);
+  }
+});
+
+test("a REST change without an answer is asked again when its stream was lost, or after three times the timeout", async (t) => {
+  for (const lost of [true, false]) {
+    const { gateway, sub, attachment } = await subscribed(t, { transport: "sse", timeout: lost ? 10_000 : 100 }, owned);
+    const changes = collectChanges(gateway);
+    const begun = performance.now();
+    const [bound, unbound] = [sub.bind(other), sub.unbind(binding)];
+    await until(() => changes.length === 1);
+    gateway.rest = (method) => [200, { bindings: method === "POST" ? [{ id: "b0", ...binding }, other] : [other] }];
+    if (lost) {
+      attachment.cut();
+      (await gateway.attached()).ready({ subscription: "ID" });
+    }
+    await bound;
+    await unbound;
+    assert.deepEqual(sub.bindings, [other]);
+    assert.deepEqual(gateway.calls.map(({ method }) => method), ["POST", "POST", "DELETE"]);
+    if (!lost) assert.ok(performance.now() - begun >= 290);
+  }
 });
 
 test("closing rejects a change that waits", async (t) => {
