@@ -410,9 +410,12 @@ export class Subscription extends EventTarget {
     clearTimeout(this.#upgrade); // it was for the choice before
     this.#upgrade = 0;
     if (this.#candidate?.kind !== kind) this.#dismiss();
-    if (!this.#link?.ready) return;
-    if (this.#link.kind !== kind) this.#challenge(kind);
-    this.#scheduleUpgrade();
+    const link = this.#link;
+    if (link?.ready) this.#scheduleUpgrade();
+    if (!link || link.kind === kind) return;
+    if (link.ready) return this.#challenge(kind);
+    this.#drop();
+    this.#connect(kind);
   }
 
   async renew() {

@@ -88,6 +88,32 @@ test("use(\"auto\") tries again where WebSocket does not come through yet", asyn
   await until(() => sub.transport === "ws");
 });
 
+test("use() turns a stream that is being opened around", async (t) => {
+  for (const [from, to] of [["auto", "sse"], ["sse", "auto"]]) {
+    const { gateway, warren } = await setup(t, { transport: from });
+    const sub = warren.open(binding);
+    const first = await gateway.attached();
+    await sub.use(to); // does not last as long as the stream
+    const second = await gateway.attached();
+    await until(() => first.closed);
+    assert.equal(second.kind, to === "sse" ? "sse" : "ws");
+    second.ready();
+    await sub.whenReady();
+    assert.equal(sub.transport, second.kind);
+    assert.equal(gateway.attachments.length, 2);
+  }
+});
+
+test("use() leaves a stream alone that is being opened over the same transport", async (t) => {
+  const { gateway, warren } = await setup(t);
+  const sub = warren.open(binding);
+  const attachment = await gateway.attached();
+  await sub.use("ws");
+  attachment.ready();
+  await sub.whenReady();
+  assert.equal(gateway.attachments.length, 1);
+});
+
 test("a newcomer that fails leaves the stream alone", async (t) => {
   const { gateway, sub, attachment } = await subscribed(t, { timeout: 50 });
   const got = collect(sub, "message", payload);
