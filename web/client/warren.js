@@ -625,10 +625,11 @@ export class Subscription extends EventTarget {
       this.#frozen = true;
       this.#drop();
     } else if (globalThis.document?.visibilityState !== "hidden" || this.#frozen) {
+      const frozen = this.#frozen;
       this.#frozen = false;
       if (this.#link?.ready) this.#probe(this.#link);
       else if (this.#held) this.#flow(); // who read on while the page was frozen
-      else if (!this.#link && !offline()) this.#schedule(Math.random() * this.#settings.retryBase);
+      else if (!this.#link && (frozen || !offline())) this.#schedule(Math.random() * this.#settings.retryBase);
     }
   }
 

@@ -67,6 +67,17 @@ test("a hidden page stays where it is", async (t) => {
   assert.equal(gateway.attachments.length, 1);
 });
 
+test("a hidden page that was frozen comes back though it is offline by what the browser says", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t);
+  document.visibilityState = "hidden";
+  fire("freeze");
+  await until(() => attachment.closed);
+  navigator.onLine = false;
+  fire("resume");
+  (await gateway.attached()).ready();
+  await until(() => sub.state === "live");
+});
+
 test("coming online asks an open WebSocket whether it still lives", async (t) => {
   const { sub, attachment } = await subscribed(t);
   fire("online");
