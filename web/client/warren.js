@@ -21,7 +21,7 @@ const LOST = new Error("connection lost"); // why a request was left unanswered
 const now = () => performance.now();
 const offline = () => globalThis.navigator?.onLine === false;
 const noop = () => {};
-const defined = (options) => Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
+const defined = (options) => Object.fromEntries(Object.entries(options ?? {}).filter((entry) => entry[1] !== undefined));
 const unlessLost = (error) => { if (error !== LOST) throw error; };
 const rethrow = (error) => queueMicrotask(() => { throw error; });
 // The `reconnect` column of the close codes.
@@ -86,7 +86,7 @@ const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 function normalize(bindings) {
   const list = [bindings ?? []].flat().map(({ exchange, routing_key = "#", arguments: args }) =>
-    args && Object.keys(args).length ? { exchange, routing_key, arguments: args } : { exchange, routing_key });
+    ({ exchange, routing_key, ...(args && Object.keys(args).length && { arguments: args }) }));
   JSON.stringify(list); // what cannot be sent throws here, rather than at every attempt
   return list;
 }
@@ -185,7 +185,7 @@ export class Warren {
         if (this.#current === token) this.#token = this.#pending;
         return typeof settings.token === "function" || settings.token !== token;
       },
-      request: (...args) => this.request(...args),
+      request: this.request.bind(this),
       closed: (subscription) => this.#subscriptions.delete(subscription),
     };
   }
@@ -206,7 +206,7 @@ export class Warren {
     return (await this.request("GET", "/v1/exchanges", { signal })).exchanges;
   }
 
-  async request(method, path, { body, signal } = {}, base = this.#context.base, again = true) {
+  async request(method, path, { body, signal } = {}, base = this.#context.base, hold, again = true) {
     const { fetch, credentials } = this.#context.settings;
     const token = await abortable(signal, () => this.#ask());
     const response = await fetch(base + path, {
@@ -219,9 +219,9 @@ export class Warren {
       return text ? JSON.parse(text) : undefined;
     }
     if (response.status === 401 && again && this.#context.expire(token)) {
-      return this.request(method, path, { body, signal }, base, false);
+      return this.request(method, path, { body, signal }, base, hold, false);
     }
-    throw await refusal(response);
+    throw await refusal(response, hold);
   }
 
   async auth(token) {
@@ -378,7 +378,7 @@ export class Subscription extends EventTarget {
 
   whenReady({ signal } = {}) {
     return abortable(signal, async () => {
-      // A stream may bring more than is held before anybody reads: it is left again at once, and the reader brings it back.
+      // A stream that brings more than is held is left again at once, until somebody reads.
       for (;;) {
         if (this.#closed) throw this.error ?? new WarrenError("closed");
         if (this.#link?.ready || (this.#started && this.#held)) return;
@@ -941,11 +941,11 @@ export class Subscription extends EventTarget {
   async #rest(method, path, body, signal) {
     const abort = new AbortController(); // AbortSignal.any is too new
     const lost = () => abort.abort(LOST);
-    const timer = setTimeout(lost, 3 * this.#settings.timeout);
     this.#requests.set(abort, { reject: lost });
+    const timer = setTimeout(lost, 3 * this.#settings.timeout);
     signal?.addEventListener("abort", lost, { signal: abort.signal });
     try {
-      return await this.#context.request(method, `/v1/subscriptions${path}`, { body, signal: abort.signal }, this.#base);
+      return await this.#context.request(method, `/v1/subscriptions${path}`, { body, signal: abort.signal }, this.#base, this.#started);
     } finally {
       clearTimeout(timer);
       this.#requests.delete(abort);

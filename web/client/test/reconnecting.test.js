@@ -112,6 +112,20 @@ test("a proxy's own 404 is final at first, but not for a stream that was open", 
   await assert.rejects(new Warren(gateway.url, { transport: "sse" }).subscribe(binding), { code: "http_404" });
 });
 
+test("nor when the subscription has to be made anew by REST", async (t) => {
+  const { gateway, warren } = await setup(t, { transport: "sse" });
+  gateway.rest = () => [201, { id: "ID" }];
+  const sub = warren.open([]);
+  const first = (await gateway.attached()).ready({ subscription: "ID" });
+  await sub.whenReady();
+  const answers = [[404, "not here"], [201, { id: "ID2" }]];
+  gateway.rest = () => answers.shift();
+  first.bye(4410, "subscription_expired");
+  assert.equal((await gateway.attached()).path, "/v1/subscriptions/ID2/sse");
+  gateway.rest = () => [404, "not here"];
+  await assert.rejects(new Warren(gateway.url, { transport: "sse" }).subscribe([]), { code: "http_404", closeCode: 4404 });
+});
+
 test("an owned subscription is taken up by its id, and made anew once when it is gone", async (t) => {
   const { gateway, sub, attachment } = await subscribed(t, {}, { share: false, ready: { subscription: "ID" } });
   assert.equal(attachment.query.get("share"), "false");
