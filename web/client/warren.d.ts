@@ -166,7 +166,7 @@ export interface SubscribeOptions extends Omit<WarrenOptions, "token" | "credent
   /** An existing subscription, by its id. */
   subscription?: string;
   /** The event id to go on after (`sub.position`). */
-  after?: string;
+  after?: string | null;
   /** Where to start without `after`: default `latest` on a shared subscription, `unread` on an owned one. */
   from?: "earliest" | "latest" | "unread";
   /** Start with the newest N retained frames; 0 is `latest`. */
@@ -213,9 +213,9 @@ export class Warren {
    * Resolves when the stream is open: what is published from then on comes. Rejects with a WarrenError when the gateway
    * refuses for good; while it cannot be reached, it goes on trying until `signal` aborts.
    */
-  subscribe<T = any>(bindings: Binding | Binding[], options?: SubscribeOptions): Promise<Subscription<T>>;
+  subscribe<T = any>(bindings: Binding | readonly Binding[], options?: SubscribeOptions): Promise<Subscription<T>>;
   /** The same at once, still connecting: to follow `state` from the start. */
-  open<T = any>(bindings?: Binding | Binding[], options?: SubscribeOptions): Subscription<T>;
+  open<T = any>(bindings?: Binding | readonly Binding[], options?: SubscribeOptions): Subscription<T>;
   /** What the caller may bind, as far as the gateway knows. */
   exchanges(options?: Cancellable): Promise<{ name: string; type?: string }[]>;
   /** One REST call, `path` from `/v1`; rejects with a WarrenError when it is refused. */
@@ -231,7 +231,7 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
   private constructor();
   readonly state: State;
   readonly transport: Transport | null;
-  /** As the gateway last said. */
+  /** As the gateway last said. Until the first `ready`, those that were asked for, without id and state. */
   readonly bindings: BoundBinding[];
   /** The id of an owned subscription: a capability, keep it secret. */
   readonly id: string | null;
@@ -245,7 +245,7 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
    * Returns a function that removes it.
    */
   on<K extends keyof SubscriptionEvents<T>>(
-    type: K, handler: (detail: SubscriptionEvents<T>[K]) => unknown, options?: AddEventListenerOptions,
+    type: K, handler: (this: Subscription<T>, detail: SubscriptionEvents<T>[K]) => unknown, options?: AddEventListenerOptions,
   ): () => void;
   addEventListener<K extends keyof SubscriptionEvents<T>>(
     type: K, listener: (event: FrameEvent<SubscriptionEvents<T>[K]>) => void, options?: AddEventListenerOptions | boolean,
@@ -262,9 +262,9 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
   /** Resolves when a stream is open, or was and waits for its reader; rejects when the subscription closes before. */
   whenReady(options?: Cancellable): Promise<void>;
   /** Resolves when the broker has confirmed. On a shared subscription the first change moves to an owned one, with a `gap`. */
-  bind(bindings: Binding | Binding[], options?: Cancellable): Promise<void>;
+  bind(bindings: Binding | readonly Binding[], options?: Cancellable): Promise<void>;
   /** The opposite; a binding that is not there is fine. */
-  unbind(bindings: Binding | Binding[], options?: Cancellable): Promise<void>;
+  unbind(bindings: Binding | readonly Binding[], options?: Cancellable): Promise<void>;
   /** Nothing is handed out until resume(); the gateway's log holds what comes, as long as it can. */
   pause(options?: Cancellable): Promise<void>;
   resume(options?: Cancellable): Promise<void>;

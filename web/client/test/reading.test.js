@@ -3,7 +3,7 @@ import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { bytes } from "../warren.js";
 import { until } from "../testing/fakegateway.js";
-import { collect, payload, subscribed, take } from "../testing/setup.js";
+import { collect, payload, setup, subscribed, take } from "../testing/setup.js";
 
 for (const transport of ["ws", "sse"]) {
   test(`a loop reads messages in order over ${transport}, and leaving it closes the stream`, async (t) => {
@@ -56,6 +56,20 @@ test("a listener that returns a promise holds the next message", async (t) => {
   await until(() => releases.length);
   assert.deepEqual(got, [1, 2]);
   releases.shift()();
+});
+
+test("what the declarations take and say beyond the usual is so", async (t) => {
+  const { gateway, warren } = await setup(t);
+  const sub = warren.open(Object.freeze([Object.freeze({ exchange: "e" })]), { after: null });
+  assert.deepEqual(sub.bindings, [{ exchange: "e", routing_key: "#" }]);
+  const attachment = (await gateway.attached()).ready();
+  assert.equal(attachment.query.get("after"), null);
+  const seen = [];
+  sub.on("message", function () { seen.push(this); });
+  attachment.messages(1);
+  await until(() => seen.length === 1);
+  assert.equal(seen[0], sub);
+  assert.equal(sub.bindings[0].state, "bound");
 });
 
 test("a removed listener hears nothing more", async (t) => {
