@@ -127,7 +127,10 @@ export interface Cancellable {
   signal?: AbortSignal;
 }
 
-/** A JWT, or a function that is asked for one: at first, before it expires, and once after a refusal. */
+/**
+ * A JWT, or a function that is asked for one: at first, before it expires, and once after a refusal. Its answer is
+ * waited for as long as it takes: give a fetch within it a bound, as AbortSignal.timeout(10_000).
+ */
 export type TokenSource = string | ((about: { previous?: string }) => string | undefined | Promise<string | undefined>);
 
 /** What is undefined has its default. */
@@ -202,7 +205,10 @@ export class WarrenError extends Error {
   problem?: Problem;
 }
 
-/** The payload of a message as bytes, whatever its encoding. */
+/**
+ * The payload of a message as bytes, whatever its encoding. With `json` they are written anew from the value: white space
+ * and numbers that JavaScript cannot hold, as integers beyond 2^53, may differ. With the option `payload: "raw"` they are exact.
+ */
 export function bytes(message: Message): Uint8Array;
 
 /** One gateway. */
