@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -188,6 +189,31 @@ func TestBlocksThatNobodyRunsAreNoticed(t *testing.T) {
 		}
 		if got := blockFault(t, blocks[0], make([]bool, len(unrunBlocks))); !strings.Contains(got, want) || (want == "") != (got == "") {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+var commentPattern = regexp.MustCompile(`(?m)(?:^|\s)#\s.*$`)
+
+// TestCommandsCanBePastedIntoAnyShell reads the blocks as sh does, and their comments as an interactive zsh, which knows
+// none: a quote without its other half makes it wait for more.
+func TestCommandsCanBePastedIntoAnyShell(t *testing.T) {
+	for _, b := range allBlocks(t) {
+		if b.language != "sh" && b.language != "console" {
+			continue
+		}
+		if out, err := exec.CommandContext(t.Context(), "sh", "-n", "-c", b.text).CombinedOutput(); err != nil {
+			t.Errorf("%s:%d: %v\n%s", b.page, b.line, err, out)
+		}
+		if strings.Contains(b.text, "<<<") {
+			t.Errorf("%s:%d: sh has no <<<", b.page, b.line) // where it is bash, it does not say so
+		}
+		for _, comment := range commentPattern.FindAllString(b.text, -1) {
+			for _, quote := range []string{"'", `"`, "`"} {
+				if strings.Count(comment, quote)%2 != 0 {
+					t.Errorf("%s:%d: a lone %s in %q", b.page, b.line, quote, comment)
+				}
+			}
 		}
 	}
 }
