@@ -12,6 +12,7 @@ export function useWarren(warren, bindings, limit = 100) {
 
   watch(() => JSON.stringify(toValue(bindings)), (wanted, _, onCleanup) => {
     messages.value = [];
+    state.value = "connecting";
     gap.value = error.value = null;
     const sub = warren.open(JSON.parse(wanted));
     sub.on("state", (change) => (state.value = change.state));

@@ -192,7 +192,8 @@ test("the Vue composable of the recipes shows messages, follows its bindings and
   await nextTick();
   assert.equal(open().length, 1);
   assert.deepEqual(view.messages.value, []);
-  await until(() => open()[0].state === "live");
+  assert.equal(view.state.value, "connecting", "not closed, as the subscription before");
+  await until(() => view.state.value === "live");
   await gateway.publish("builds", 4, 4, { key: "darwin.x" });
   await until(() => view.messages.value.length === 1);
   scope.stop();
