@@ -283,7 +283,7 @@ func (a *Attachment) appendMissing(dst []Frame) []Frame {
 		s.broker.counts.gap(g.reason)
 		dst = append(dst, s.frames.gap(id, 0, g))
 	}
-	if !a.lost && r.marker.offset > a.pos {
+	if r.marker.offset > a.pos {
 		dst = append(dst, s.frames.bindings(id, 0, markerList(r.marker)))
 	}
 	a.lost = false

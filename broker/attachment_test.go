@@ -129,6 +129,21 @@ func TestEvictedGapCountsWhatEvictedGapsStoodFor(t *testing.T) {
 	})
 }
 
+func TestMarkerThatWasEvictedFollowsTheGapOfAPositionThatIsLost(t *testing.T) {
+	inWorld(t, small, func(t *testing.T, w *world) {
+		s := w.create("e")
+		s.Pause()
+		a := w.attach(s, broker.Start{After: broker.Position{Stream: "other", Offset: 3}})
+		w.want(a, "ready(other.3) paused(subscription)")
+		if err := s.Bind(t.Context(), w.bindings("f")); err != nil {
+			t.Fatal(err)
+		}
+		w.deliver(s, 12)
+		s.Resume()
+		w.want(a, "resumed(subscription) gap(.3 unknown_position null) bindings(.3 e f) 3 4 5 6 7 8 9 10 11 12")
+	})
+}
+
 func TestFromEarliestNeverBeginsWithAGap(t *testing.T) {
 	inWorld(t, small, func(t *testing.T, w *world) {
 		s := w.create("e")
