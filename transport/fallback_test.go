@@ -128,6 +128,26 @@ func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
 	}
 }
 
+// TestHTTP2ReaderThatIsSlowAndSteadyStays has a client take longer for a frame than the write timeout, and never stop.
+func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
+	const timeout = 500 * time.Millisecond
+	g := newGateway(t, setup{http2: true, transport: transport.Options{WriteTimeout: timeout}})
+	client := g.http.Client()
+	client.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10} //nolint:forcetypeassert // httptest's
+	resp := do(t, g, "/sse")
+	g.attached(1)
+	const size = 56 * 16 << 10
+	g.publish(strings.Repeat("x", size))
+	for left, begun := size, time.Now(); left > 0; {
+		n, err := io.CopyN(io.Discard, resp.Body, 16<<10)
+		if err != nil {
+			t.Fatalf("after %v, with %d bytes left: %v", time.Since(begun), left, err)
+		}
+		left -= int(n)
+		<-time.After(timeout / 15)
+	}
+}
+
 func TestManyStalledReadersDelayNobody(t *testing.T) {
 	g := newGateway(t, setup{
 		transport: transport.Options{WriteTimeout: time.Hour},

@@ -65,21 +65,36 @@ type response struct {
 	closed bool
 }
 
+// responsePiece is how many bytes a client has to take within the write timeout.
+const responsePiece = 8 << 10
+
+// write implements output. A client that takes what there is slowly is not slow
+// in the contract's sense, so each piece has the write timeout anew.
 func (o *response) write(b *batch) (whole bool, err error) {
+	for _, p := range b.rest {
+		for len(p) > 0 {
+			o.extend()
+			n, err := o.w.Write(p[:min(len(p), responsePiece)])
+			if err != nil {
+				return false, o.failure(err)
+			}
+			p = p[n:]
+		}
+	}
+	o.extend()
+	if err := o.rc.Flush(); err != nil {
+		return false, o.failure(err)
+	}
+	return true, nil
+}
+
+// extend moves the deadline, not more often than is worth it.
+func (o *response) extend() {
 	if now := o.now(); o.deadline == 0 || now+o.timeout > o.deadline {
 		slack := min(time.Second, o.timeout/8)
 		o.deadline = now + o.timeout + slack
 		_ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout + slack))
 	}
-	for _, p := range b.rest {
-		if _, err := o.w.Write(p); err != nil {
-			return false, o.failure(err)
-		}
-	}
-	if err := o.rc.Flush(); err != nil {
-		return false, o.failure(err)
-	}
-	return true, nil
 }
 
 // failure tells a deadline of ours from a client that left.
