@@ -72,6 +72,48 @@ func TestClientThatClosesIsEchoed(t *testing.T) {
 	}
 }
 
+// TestCloseReasonThatIsNoTextIsNotEchoed: RFC 6455, section 5.5.1, has it as UTF-8.
+func TestCloseReasonThatIsNoTextIsNotEchoed(t *testing.T) {
+	g := newGateway(t, setup{})
+	s := g.socket("/ws")
+	s.next("ready")
+	s.write(frame(0x88, "\x03\xe8\xff\xff"))
+	if first, payload, err := s.read(); err != nil || first != 0x88 || payload != "\x03\xef" {
+		t.Errorf("got %x %q %v", first, payload, err)
+	}
+	g.ended(1)
+}
+
+// TestRequestsBeforeTheEndAreAnswered sends what ends the stream right behind requests, in one segment.
+func TestRequestsBeforeTheEndAreAnswered(t *testing.T) {
+	requests := func(end []byte) (all []byte) {
+		for range 5 {
+			all = append(all, frame(0x81, `{"type":"ping"}`)...)
+		}
+		return append(all, end...)
+	}
+	for range 20 {
+		g := newGateway(t, setup{})
+		s := g.socket("/ws")
+		s.next("ready")
+		s.write(requests(frame(0x82, "{}")))
+		for range 5 {
+			s.next("pong")
+		}
+		s.bye(4400, "protocol_error")
+
+		s = g.socket("/ws")
+		s.next("ready")
+		s.write(requests(frame(0x88, "\x03\xe8")))
+		for range 5 {
+			s.next("pong")
+		}
+		if first, payload, err := s.read(); err != nil || first != 0x88 || payload != "\x03\xe8" {
+			t.Errorf("got %x %q %v", first, payload, err)
+		}
+	}
+}
+
 func TestPingIsAnsweredBetweenFrames(t *testing.T) {
 	g := newGateway(t, setup{})
 	s := g.socket("/ws", frame(0x89, "early"))

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -74,6 +75,9 @@ func newWSConn() *wsConn {
 	return w
 }
 
+// invalidPayload is the close code for text that is not UTF-8 (RFC 6455, section 7.4.1).
+const invalidPayload = 1007
+
 // errNothing is what the library's read gets where it would have to wait for
 // the first byte of a frame that begins a message. It has taken nothing of one
 // by then, so it can be asked again.
@@ -111,6 +115,9 @@ func (w *wsConn) Write(p []byte) (int, error) {
 		w.pongDue = true
 	case opClose:
 		w.echo = bytes.Clone(p)
+		if len(p) > 4 && !utf8.Valid(p[4:]) { // The library echoes the client's reason, and this one must not be sent (RFC 6455, section 5.5.1).
+			w.echo = append(appendHeader(nil, opClose, 2), invalidPayload>>8, invalidPayload&0xff)
+		}
 	}
 	w.mu.Unlock()
 	w.st.notify(flagReply)
@@ -301,24 +308,33 @@ func (w *wsConn) readFailed(err error) {
 // goodbye ends the conversation: the client's close frame is echoed, or the
 // bye and a close frame are sent and the client gets a moment to answer, because
 // closing with unread data would reset the connection and could cost it the bye.
+// Answers that are due come before either: what was asked for was done.
 func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience time.Duration) {
 	w.mu.Lock()
 	echo := w.echo
+	var b []byte
+	if reason != ReasonSlowReader && (reason != ReasonClientGone || echo != nil) {
+		for _, f := range w.replies {
+			b = appendText(b, f.JSON())
+		}
+	}
 	w.mu.Unlock()
 	if reason == ReasonClientGone {
 		if echo != nil {
-			out.last(echo, patience)
+			out.last(append(b, echo...), patience)
 		}
 		return
 	}
 	rule := RuleOf(reason)
-	text := bye.JSON()
-	b := appendHeader(make([]byte, 0, len(text)+2*maxHeader+len(rule.Reason)), opText, len(text))
-	b = append(b, text...)
+	b = appendText(b, bye.JSON())
 	b = appendHeader(b, opClose, 2+len(rule.Reason))
 	b = append(b, byte(rule.Code>>8), byte(rule.Code))
 	out.last(append(b, rule.Reason...), patience)
 	w.linger(patience)
+}
+
+func appendText(b, text []byte) []byte {
+	return append(appendHeader(b, opText, len(text)), text...)
 }
 
 // linger waits until the client has closed, and reads what it sends meanwhile.
