@@ -115,7 +115,12 @@ func (c *socket) last(p []byte, patience time.Duration) {
 	_, _ = c.conn.Write(p)
 }
 
-func (c *socket) close() { _ = c.conn.Close() }
+// close closes the connection. What the client has sent and nobody read would
+// make that a reset, which could cost the client what it has not read yet.
+func (c *socket) close() {
+	discardWaiting(c.conn)
+	_ = c.conn.Close()
+}
 
 // abort closes below TLS: closing a TLS connection writes an alert first, and
 // waits up to 5 s for a stalled client to take it.

@@ -152,6 +152,22 @@ func do(t *testing.T, g *gateway, target string) *http.Response {
 	return resp
 }
 
+// TestWhatAClientSendsAfterItsRequestDoesNotResetTheStream: with something unread, closing would.
+func TestWhatAClientSendsAfterItsRequestDoesNotResetTheStream(t *testing.T) {
+	for _, tc := range []setup{{}, {tls: true}} {
+		g := newGateway(t, tc)
+		_, r := g.get("/sse")
+		r.skip()
+		fmt.Fprint(r.conn, strings.Repeat("\r\n", 1000))
+		g.attached(1)
+		g.sub.End(broker.EndDeleted)
+		if e := r.event(); !strings.HasPrefix(e, "event: bye\n") {
+			t.Errorf("got %q", e)
+		}
+		r.eof()
+	}
+}
+
 func TestClientThatLeavesIsNoticedAtOnce(t *testing.T) {
 	for _, tc := range []struct {
 		name string

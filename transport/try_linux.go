@@ -130,3 +130,20 @@ func tryRead(conn net.Conn, p []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// discardWaiting takes what the client has sent and nobody read, some of it at
+// least. It waits neither for more nor for a read of somebody else's.
+func discardWaiting(conn net.Conn) {
+	raw := rawConn(conn)
+	if raw == nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { // an error means that it is closed
+		var b [4 << 10]byte
+		for range 64 {
+			if n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT); err != nil || n == 0 {
+				return
+			}
+		}
+	})
+}
