@@ -16,10 +16,15 @@ const (
 	readTimeout       = 15 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 32 << 10
+	// An HTTP/2 connection on which nothing came for so long is asked whether anybody is there. Its answer may be behind
+	// megabytes in the buffers of a slow client's kernel.
+	http2PingAfter   = 30 * time.Second
+	http2PingTimeout = 60 * time.Second
 )
 
 // NewServer returns an HTTP server for the handler with hardened bounds: 5 s for
-// the header, 15 s with the body, 60 s between requests, 32 KiB of header. There
+// the header, 15 s with the body, 60 s between requests, 32 KiB of header; over
+// HTTP/2, whose clients may be gone without a word, a ping. There
 // is no write timeout, since streams write for days: every answer sets its own.
 // The logger gets what net/http complains of, at debug level, because clients cause it.
 func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
@@ -29,6 +34,7 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: http2PingAfter, PingTimeout: http2PingTimeout},
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }
