@@ -59,6 +59,44 @@ test("bindings are added, removed and shared by the address, and change while it
   await page.getByText("This binding is there already.").waitFor();
 });
 
+/** Presses Start; the gateway hears of it when the function that comes back is called. */
+async function startHeld(page) {
+  let go;
+  const held = new Promise((resolve) => { go = resolve; });
+  await page.route("**/v1/subscriptions", async (route) => {
+    await held;
+    await route.continue();
+  });
+  const asked = page.waitForRequest("**/v1/subscriptions");
+  await page.locator("#start").click();
+  await asked;
+  return go;
+}
+
+test("bindings that change while it starts are those it listens to", async (t) => {
+  const { server, page } = await setup(t, { query: "?exchange=e&routing_key=a&exchange=e&routing_key=b" });
+  const answer = await startHeld(page);
+  await page.locator("#binding-form [name=exchange]").fill("e");
+  await page.locator("#binding-form [name=routing_key]").fill("c");
+  await page.locator("#binding-form [name=exchange]").press("Enter");
+  await page.getByRole("button", { name: "Remove e b" }).click();
+  await until(async () => String(await page.locator("#bindings .what").allTextContents()) === "ea,ec", "both changes in the form");
+  answer();
+  await page.locator('.entry[data-type="bindings"]', { hasText: "from here on: e a, e c" }).waitFor();
+  for (const key of ["b", "c", "a"]) await server.publish("e", key, {});
+  await expectKeys(page, ["a", "c"]);
+});
+
+test("a start that is refused names what it asked for, and the form keeps what changed meanwhile", async (t) => {
+  const { page } = await setup(t, { query: "?exchange=nowhere&routing_key=%23&exchange=e&routing_key=%23" });
+  const answer = await startHeld(page);
+  await page.getByRole("button", { name: "Remove nowhere #" }).click();
+  answer();
+  await page.locator("#notice").getByText("There is no such exchange: nowhere").waitFor();
+  assert.deepEqual(await page.locator("#bindings .what").allTextContents(), ["e#"]);
+  await start(page);
+});
+
 test("a binding that could not be removed comes back to its place, beside what was added meanwhile", async (t) => {
   const { page } = await setup(t, { query: "" });
   const list = await page.evaluate(async () => {

@@ -26,7 +26,7 @@ const chart = new Chart();
 
 const bindings = new Bindings(initial, async (what, binding) => {
   hideNotice();
-  if (!session.open) return;
+  if (!(await session.settled())) return;
   try {
     await session[what](binding);
   } catch (error) {
@@ -100,7 +100,7 @@ session.addEventListener("state", ({ detail }) => {
   document.title = state === "closed" ? "warren" : `${state} · warren`;
   if (state !== said) say(`${state} ${$("state-detail").textContent}`);
   said = state;
-  if (detail.error && state === "closed") notice(detail.error);
+  if (detail.error && state === "closed") notice(detail.error, detail.asked);
   bindings.report(session.bindings);
   controls();
   drawEmpty();

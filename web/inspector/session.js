@@ -13,6 +13,7 @@ export class Session extends EventTarget {
   #warren;
   #sub;
   #starting; // AbortController of a start under way
+  #begun; // promise of the last start's end
   error; // why the last one closed, if not by stop()
 
   constructor(token) {
@@ -34,8 +35,12 @@ export class Session extends EventTarget {
     return this.#token;
   }
 
-  /** Begins to listen; events: `frame` (detail: the frame), `state` (detail: reason, retry_ms, error). */
-  async start(bindings) {
+  /** Begins to listen; events: `frame` (detail: the frame), `state` (detail: reason, retry_ms, error and what was asked for). */
+  start(bindings) {
+    return (this.#begun = this.#start(bindings));
+  }
+
+  async #start(bindings) {
     await this.stop();
     this.error = undefined;
     const starting = this.#starting = new AbortController();
@@ -51,7 +56,7 @@ export class Session extends EventTarget {
       if (starting.signal.aborted) return;
       this.#starting = undefined;
       this.error = error;
-      this.#tell("state", { error });
+      this.#tell("state", { error, asked: bindings });
     }
   }
 
@@ -90,9 +95,15 @@ export class Session extends EventTarget {
     return this.#sub?.resume();
   }
 
-  /** Whether bindings can be changed now, in place. */
+  /** Whether there is a subscription, whose bindings can be changed in place. */
   get open() {
     return Boolean(this.#sub) && this.#sub.state !== "closed";
+  }
+
+  /** The same once a start that is under way is over: what it has asked for is out of the hands of the page. */
+  async settled() {
+    await this.#begun;
+    return this.open;
   }
 
   bind(binding) {
