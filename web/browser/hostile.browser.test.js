@@ -64,6 +64,39 @@ test("marks that turn the direction of writing are spelt out", async (t) => {
   assert.equal(await pane.locator("pre").textContent(), "שלום مرحبا");
 });
 
+const spelt = "\u0080".repeat(127); // each by eight
+for (const [width, height, key] of [[1280, 720, spelt], [390, 844, spelt], [320, 256, "word.".repeat(32)]]) {
+  test(`a long key leaves room for the payload, ${width}×${height}`, async (t) => {
+    const { server, page, pane } = await listening(t);
+    await page.setViewportSize({ width, height });
+    await server.publish("e", key, "payload ".repeat(500), { content_type: "text/plain" });
+    await rows(page, "").click();
+    const text = pane.locator("pre");
+    await text.waitFor();
+    const free = await text.evaluate((pre) => { // below the head, when the pane is scrolled to its text
+      const pane = pre.closest("aside");
+      pre.scrollIntoView();
+      const { top, bottom } = pane.getBoundingClientRect();
+      return (bottom - Math.max(pane.querySelector("header").getBoundingClientRect().bottom, top)) / (bottom - top);
+    });
+    assert.ok(free > 0.6, `${free} of the pane`);
+
+    const subject = pane.locator(".subject");
+    await subject.evaluate((heading) => (heading.tabIndex < 0 ? heading.closest("aside") : heading).focus());
+    await page.keyboard.press("Home");
+    await until(async () => { // its last character, by keyboard
+      await page.keyboard.press("ArrowDown");
+      return subject.evaluate((heading) => {
+        const range = document.createRange();
+        range.setStart(heading.lastChild, heading.lastChild.length - 1);
+        range.setEnd(heading.lastChild, heading.lastChild.length);
+        const { left, bottom } = range.getBoundingClientRect();
+        return heading.contains(document.elementFromPoint(left + 1, bottom - 2));
+      });
+    }, "the end of the key");
+  });
+}
+
 test("a megabyte, a deep value, a long list and binary do not stop the page", async (t) => {
   const { server, page, pane } = await listening(t);
   const deep = 20_000;

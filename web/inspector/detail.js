@@ -33,6 +33,7 @@ export class Detail {
     this.pane.hidden = false;
     this.pane.scrollTop = 0;
     this.pane.replaceChildren(this.#head(entry), ...(entry.type === "message" ? this.#message(entry) : this.#marker(entry)));
+    for (const name of this.pane.querySelectorAll(".heads > *")) if (name.scrollHeight > name.clientHeight) name.tabIndex = 0; // a long one scrolls, also by keyboard
     if (focused) this.pane.querySelector(`button[aria-label="${focused}"]`)?.focus(); // from message to message by one button
   }
 
