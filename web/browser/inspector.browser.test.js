@@ -311,6 +311,26 @@ test("a token is asked for and taken", async (t) => {
   await start(page);
 });
 
+test("a token is taken in lines and with its scheme, and one that was cut is refused before it is sent", async (t) => {
+  const keys = await tokenKeys(t);
+  const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });
+  const page = await open(t, `${server.url}/?exchange=builds&routing_key=%23`);
+  await page.locator("#notice", { hasText: "A valid token is needed" }).waitFor();
+  const token = keys.mint("ada", "builds=#");
+  await page.getByRole("button", { name: "Token", exact: true }).click();
+  await page.getByLabel("JWT").fill(`${token.slice(0, 60)}…`);
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByRole("dialog").getByText("“…” is not part of a token").waitFor();
+  assert.equal(await page.getByLabel("JWT").evaluate((field) => field === document.activeElement && field.ariaInvalid), "true");
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+
+  await page.getByLabel("JWT").fill(`Bearer ${token.slice(0, 60)}\n${token.slice(60)}\u200b`);
+  await page.getByText(/For ada, until .*; may bind builds #/).waitFor();
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  await start(page);
+});
+
 test("the colours follow the system until they are switched, and stay", async (t) => {
   const { page } = await setup(t, { colorScheme: "dark" });
   const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -1,5 +1,6 @@
 // The dialog for a token, and where it is kept: in this tab, until it is closed.
 import { $ } from "./dom.js";
+import { visible } from "./format.js";
 
 const NAME = "warren.token";
 
@@ -29,9 +30,19 @@ export function claims(token) {
   }
 }
 
+/** A token as it was meant: without the line ends of a terminal, invisible characters and the name of the scheme. */
+export const clean = (text) => text.replace(/\p{Cf}/gu, "").trim().replace(/^Bearer\s+/i, "").replace(/\s+/g, "");
+
+/** Why a token cannot be sent, "" if it can: a header takes no others, and fetch would blame the network. */
+export function fault(token) {
+  const [odd] = token.match(/[^A-Za-z0-9._~+/=-]/u) ?? [];
+  return odd ? `“${visible(odd)}” is not part of a token: was it copied whole?` : "";
+}
+
 /** One line about a token. */
 export function about(token, now = Date.now()) {
   if (!token) return "";
+  if (fault(token)) return fault(token);
   const said = claims(token);
   if (!said || typeof said !== "object") return "This does not look like a JWT.";
   const left = said.exp * 1000 - now;
@@ -44,10 +55,23 @@ export function about(token, now = Date.now()) {
 export function dialog(use) {
   const box = $("token-dialog");
   const { token: field } = $("token-form").elements;
-  field.addEventListener("input", () => { $("token-about").textContent = about(field.value.trim()); });
+  const tell = () => {
+    const token = clean(field.value);
+    const wrong = Boolean(fault(token));
+    $("token-about").textContent = about(token);
+    $("token-about").className = wrong ? "error" : "hint";
+    field.setAttribute("aria-invalid", String(wrong));
+    return !wrong;
+  };
+  field.addEventListener("input", tell);
+  $("token-form").addEventListener("submit", (event) => {
+    if (event.submitter?.value !== "use" || tell()) return;
+    event.preventDefault();
+    field.focus();
+  });
   box.addEventListener("click", (event) => { if (event.target === box) box.close("cancel"); }); // beside it
   box.addEventListener("close", () => {
-    const token = box.returnValue === "use" ? field.value.trim() : "";
+    const token = box.returnValue === "use" ? clean(field.value) : "";
     field.value = ""; // it is in nobody's way of a screenshot
     if (box.returnValue !== "use" && box.returnValue !== "forget") return;
     keep(token);
@@ -60,7 +84,7 @@ export function dialog(use) {
   };
   const open = () => {
     field.value = kept();
-    $("token-about").textContent = about(field.value);
+    tell();
     $("token-forget").hidden = !field.value;
     box.returnValue = "cancel";
     box.showModal();

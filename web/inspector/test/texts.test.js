@@ -5,7 +5,7 @@ import { size, visible, visibleText } from "../format.js";
 import { dump } from "../hex.js";
 import { line } from "../jsonl.js";
 import { bars, Rate, SECONDS } from "../rate.js";
-import { about } from "../token.js";
+import { about, clean, fault } from "../token.js";
 
 test("sizes are short", () => {
   assert.deepEqual([0, 1023, 1024, 4300, 1_048_576, 120_000_000].map(size), ["0 B", "1023 B", "1.0 KiB", "4.2 KiB", "1.0 MiB", "114 MiB"]);
@@ -85,4 +85,14 @@ test("a token says for whom it is", () => {
   assert.match(about(token({ sub: "a", exp: 1 }), 5000), /expired; may bind nothing/);
   assert.equal(about("abc"), "This does not look like a JWT.");
   assert.equal(about(""), "");
+});
+
+test("a token is taken as it was meant, whatever it was copied from", () => {
+  for (const pasted of ["eyJh.eyJz.c-_g", " eyJh.eyJz.c-_g\n", "eyJh.ey\n  Jz.c-_g", "eyJh.eyJz\r\n.c-_g\u200b", "\ufeffeyJh.eyJz.c-_g", "Bearer eyJh.eyJz.c-_g", "\u2060bearer\n eyJh.eyJz.c-_g"]) {
+    assert.equal(clean(pasted), "eyJh.eyJz.c-_g", JSON.stringify(pasted));
+  }
+  assert.equal(fault(clean("eyJh.eyJz.c-_g==")), "");
+  assert.match(fault("eyJh.ey…"), /^“…” is not part/);
+  assert.match(fault('"eyJh.eyJz.c-_g"'), /^“"”/);
+  assert.match(about("eyJhбc.x"), /^“б” is not part/);
 });
