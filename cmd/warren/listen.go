@@ -21,8 +21,8 @@ const listenHelp = `Usage: warren listen URL EXCHANGE[=KEY] … [FLAGS]
 
 Listens to exchanges through a gateway and prints one frame per line, as JSON, on
 standard output; what happens to the connection goes to standard error. Without
-=KEY the routing key is #. The first line is the frame "ready": what is published
-after it is printed. Pings are not printed.
+=KEY the routing key is #, with EXCHANGE= it is empty. The first line is the frame
+"ready": what is published after it is printed. Pings are not printed.
 
   warren listen http://127.0.0.1:8080 builds
   warren listen http://127.0.0.1:8080 'builds=linux.#' deploys --count 10
@@ -44,13 +44,19 @@ const (
 // listenOptions are the command line of `warren listen`.
 type listenOptions struct {
 	base      *url.URL
-	bindings  [][2]string // exchange, routing key
+	bindings  []listenBinding
 	transport string
 	after     string
 	count     int
 	token     string
 	payload   string
 	deadAfter time.Duration
+}
+
+// listenBinding is one EXCHANGE[=KEY], as the gateway reads it.
+type listenBinding struct {
+	Exchange   string `json:"exchange"`
+	RoutingKey string `json:"routing_key"`
 }
 
 // listen prints frames until enough came, ctx is done or the gateway refuses for good.
@@ -98,7 +104,7 @@ func (o *listenOptions) take(args []string) error {
 		if !found {
 			key = "#"
 		}
-		o.bindings = append(o.bindings, [2]string{exchange, key})
+		o.bindings = append(o.bindings, listenBinding{exchange, key})
 	}
 	switch {
 	case o.transport != "ws" && o.transport != "sse":
@@ -284,11 +290,7 @@ func (l *listener) target(path string) string {
 		}
 		l.elsewhere = ""
 	}
-	query := url.Values{}
-	for _, b := range l.opts.bindings {
-		query.Add("exchange", b[0])
-		query.Add("routing_key", b[1])
-	}
+	query := bindingsQuery(l.opts.bindings)
 	if l.opts.payload != "" {
 		query.Set("payload", l.opts.payload)
 	}
@@ -298,6 +300,21 @@ func (l *listener) target(path string) string {
 	base.Path += path
 	base.RawQuery = query.Encode()
 	return base.String()
+}
+
+// bindingsQuery writes them as anybody would, save where a key is empty: the
+// gateway takes that for a # which was not escaped, except in JSON.
+func bindingsQuery(bindings []listenBinding) url.Values {
+	query := url.Values{}
+	for _, b := range bindings {
+		if b.RoutingKey == "" {
+			list, _ := json.Marshal(bindings) // strings always marshal
+			return url.Values{"bindings": {string(list)}}
+		}
+		query.Add("exchange", b.Exchange)
+		query.Add("routing_key", b.RoutingKey)
+	}
+	return query
 }
 
 func (l *listener) header() http.Header {

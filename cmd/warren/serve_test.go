@@ -90,6 +90,21 @@ func TestListenStopsWhenItIsRefusedForGood(t *testing.T) {
 	}
 }
 
+// TestListenTakesAnEmptyKey: the gateway refuses one in a plain query.
+func TestListenTakesAnEmptyKey(t *testing.T) {
+	g := startGateway(t)
+	g.declare("numbers")
+	for _, transport := range []string{"ws", "sse"} {
+		l := startListen(t, g.url, "numbers=", "numbers=other", "--transport", transport, "--count", "1")
+		l.want("ready")
+		g.publish("numbers", 1, 1) // its key is no empty one
+		if status, answer := g.call("POST", g.url+"/v1/exchanges/numbers/publish", `{"routing_key":"","payload":"2","payload_encoding":"string","properties":{}}`); status != 200 {
+			t.Fatalf("publishing: %d %s", status, answer)
+		}
+		l.want("2", "END")
+	}
+}
+
 // TestListenWithoutATokenLearnsAtOnceThatOneIsWanted: a gateway that wants a
 // token waits for one until something else comes, this one for ever.
 func TestListenWithoutATokenLearnsAtOnceThatOneIsWanted(t *testing.T) {

@@ -24,6 +24,7 @@ test("the JavaScript is JavaScript, whatever the names", () => {
 
 test("warren listen takes EXCHANGE[=KEY]", () => {
   assert.equal(snippet("listen", base, plain).text, "warren listen http://localhost:8080 'builds=linux.#' deploys");
+  assert.equal(snippet("listen", base, [{ exchange: "e", routing_key: "" }]).text, "warren listen http://localhost:8080 e=");
   const odd = snippet("listen", base, [...plain, { exchange: "a=b", routing_key: "#" }]);
   assert.match(odd.note, /One binding/);
 });
