@@ -133,9 +133,9 @@ session.addEventListener("frame", ({ detail: frame }) => {
   list.update();
 });
 
-function received({ id, exchange, routing_key, properties, payload, payload_encoding }, time) {
+function received({ id, exchange, routing_key, properties, propertiesText, payload, payload_encoding }, time) {
   const size = payload_encoding === "base64" ? (payload.length * 3) / 4 - (payload.match(/=*$/)[0].length) : utf8(payload);
-  return { type: "message", time, id, exchange, routing_key, properties, payload, payload_encoding, size };
+  return { type: "message", time, id, exchange, routing_key, properties, propertiesText, payload, payload_encoding, size };
 }
 
 const encoder = new TextEncoder();

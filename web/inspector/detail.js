@@ -4,7 +4,7 @@ import { clock, count, plural, size, visible, visibleText } from "./format.js";
 import { marker } from "./advice.js";
 import { dump } from "./hex.js";
 import { parse } from "./json.js";
-import { line, save } from "./jsonl.js";
+import { line, propertiesText, save } from "./jsonl.js";
 import { tree } from "./tree.js";
 
 const PART = 64 * 1024; // characters, or a quarter of it in bytes as hex: what a browser lays out at once
@@ -54,15 +54,13 @@ export class Detail {
   }
 
   #message(entry) {
-    const { properties, id } = entry;
-    const { headers = {}, ...rest } = properties;
-    const named = { ...rest };
-    if (typeof rest.timestamp === "number") named.timestamp = `${rest.timestamp} (${stamp(rest.timestamp)})`;
+    const { entries } = parse(propertiesText(entry));
+    const headers = entries.find(([name]) => name === "headers")?.[1].entries ?? [];
     return [
       this.#payload(entry),
-      table("Properties", named, "none"),
+      table("Properties", entries.filter(([name]) => name !== "headers").map(dated), "none"),
       table("Headers", headers, "none"),
-      table("Delivery", { "event id": id, "received at": new Date(entry.time).toISOString() }, ""),
+      table("Delivery", [["event id", string(entry.id)], ["received at", string(new Date(entry.time).toISOString())]], ""),
       el("div", { class: "row actions" },
         el("button", { type: "button", onclick: (event) => copy(line(entry), event.currentTarget) }, "Copy as JSON"),
         el("button", { type: "button", onclick: () => this.ask(entry.routing_key) }, "Why did it match?")),
@@ -134,21 +132,19 @@ function attempt(text) {
   }
 }
 
-function stamp(seconds) {
-  const date = new Date(seconds * 1000);
-  return Number.isNaN(date.getTime()) ? "no date" : date.toISOString();
+const string = (value) => ({ kind: "string", value });
+
+function dated([name, node]) {
+  if (name !== "timestamp" || node.kind !== "number") return [name, node];
+  const date = new Date(node.value * 1000);
+  return [name, string(`${node.value} (${Number.isNaN(date.getTime()) ? "no date" : date.toISOString()})`)];
 }
 
-function table(title, values, none) {
-  const entries = Object.entries(values);
+// Of [name, node] pairs, with the nodes of json.js.
+function table(title, entries, none) {
   return el("section", {}, el("h3", {}, title), entries.length
-    ? el("dl", {}, entries.map(([name, value]) => el("div", {}, el("dt", {}, visible(name)), el("dd", {}, cell(value)))))
+    ? el("dl", {}, entries.map(([name, node]) => el("div", {}, el("dt", {}, visible(name)), el("dd", {}, node.entries ? tree(node) : visible(node.value)))))
     : el("p", { class: "hint" }, none));
-}
-
-function cell(value) {
-  if (value && typeof value === "object") return tree(parse(JSON.stringify(value)));
-  return visible(String(value));
 }
 
 function button(label, path, onclick) {

@@ -13,13 +13,16 @@ export function isJSON({ payload, payload_encoding: encoding, properties }) {
   }
 }
 
+/** The properties of a message as JSON: as they came, where the values have lost digits. */
+export const propertiesText = (entry) => entry.propertiesText ?? JSON.stringify(entry.properties);
+
 /** One line without its end. Numbers keep the digits they were published with. */
 export function line(entry) {
   if (entry.type !== "message") return JSON.stringify(entry.frame);
-  const { id, exchange, routing_key, properties, payload, payload_encoding, time } = entry;
+  const { id, exchange, routing_key, payload, payload_encoding, time } = entry;
   const json = isJSON(entry);
-  const head = JSON.stringify({ type: "message", id, received_at: new Date(time).toISOString(), exchange, routing_key, properties });
-  return `${head.slice(0, -1)},"payload":${json ? compact(payload) : JSON.stringify(payload)},"payload_encoding":"${json ? "json" : payload_encoding}"}`;
+  const head = JSON.stringify({ type: "message", id, received_at: new Date(time).toISOString(), exchange, routing_key });
+  return `${head.slice(0, -1)},"properties":${propertiesText(entry)},"payload":${json ? compact(payload) : JSON.stringify(payload)},"payload_encoding":"${json ? "json" : payload_encoding}"}`;
 }
 
 /** A file of the entries, oldest first. */

@@ -1,6 +1,7 @@
 // One subscription at a time, from Start to Stop. It is one of the page's own, so that bindings can change while it
 // listens, and is made by REST, so that a refusal comes with all the server's words.
 import { Warren } from "../warren.js";
+import { Digits } from "./digits.js";
 
 /** Where the gateway is: this file is at /inspector/ below it. */
 export const base = new URL("..", import.meta.url).href.replace(/\/$/, "");
@@ -9,6 +10,7 @@ const EVENTS = ["message", "gap", "bindings", "ready"];
 const LINGER = 60; // seconds, for a laptop that is closed for a moment
 
 export class Session extends EventTarget {
+  #digits = new Digits();
   #token;
   #warren;
   #sub;
@@ -19,7 +21,11 @@ export class Session extends EventTarget {
   constructor(token) {
     super();
     this.#token = token || undefined;
-    this.#warren = new Warren(base, { token: this.#token });
+    this.#warren = this.#gateway();
+  }
+
+  #gateway() {
+    return new Warren(base, { token: this.#token, ...this.#digits.options });
   }
 
   get state() {
@@ -35,7 +41,7 @@ export class Session extends EventTarget {
     return this.#token;
   }
 
-  /** Begins to listen; events: `frame` (detail: the frame), `state` (detail: reason, retry_ms, error and what was asked for). */
+  /** Begins to listen; events: `frame` (detail: the frame, with `propertiesText` where the values lost digits), `state` (detail: reason, retry_ms, error and what was asked for). */
   start(bindings) {
     return (this.#begun = this.#start(bindings));
   }
@@ -62,7 +68,12 @@ export class Session extends EventTarget {
 
   #follow(sub) {
     this.#sub = sub;
-    for (const type of EVENTS) sub.on(type, (frame) => { if (sub === this.#sub) this.#tell("frame", frame); });
+    this.#digits.clear();
+    for (const type of EVENTS) sub.on(type, (frame) => {
+      if (sub !== this.#sub) return;
+      if (type === "message") frame.propertiesText = this.#digits.take(frame.id);
+      this.#tell("frame", frame);
+    });
     sub.on("state", (detail) => {
       if (sub !== this.#sub) return;
       if (detail.state === "closed") this.error = sub.error;
@@ -147,7 +158,7 @@ export class Session extends EventTarget {
     this.#token = token || undefined;
     if (this.open && token) return this.#warren.auth(token);
     await this.stop();
-    this.#warren = new Warren(base, { token: this.#token });
+    this.#warren = this.#gateway();
   }
 
   #tell(type, detail) {

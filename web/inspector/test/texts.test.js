@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explain, marker, word } from "../advice.js";
+import { longProperties } from "../digits.js";
+import { filter } from "../filter.js";
 import { size, visible, visibleText } from "../format.js";
 import { dump } from "../hex.js";
 import { line } from "../jsonl.js";
@@ -31,6 +33,18 @@ test("a line of JSON keeps the digits, and other payloads their encoding", () =>
   assert.match(line({ ...entry, properties: { content_type: "text/plain" } }), /"payload":"\{ \\"n\\": 12345678901234567890 \}","payload_encoding":"string"/);
   assert.match(line({ ...entry, payload: "AAE=", payload_encoding: "base64" }), /"payload":"AAE=","payload_encoding":"base64"/);
   assert.equal(line({ type: "gap", frame: { type: "gap", missed: 3 } }), '{"type":"gap","missed":3}');
+});
+
+test("properties keep digits that a number does not", () => {
+  const frame = (properties, payload = "x") => `{"type":"message","id":"s.1","exchange":"e","routing_key":"k","properties":${properties},"payload":${JSON.stringify(payload)},"payload_encoding":"string"}`;
+  const long = '{"headers":{"id":9007199254740993,"payload":"x","list":[1,-12345678901234567890]}}';
+  for (const payload of ["x", '{"properties":{},"payload":"1"}', ',"payload":"', ""]) assert.deepEqual(longProperties(frame(long, payload)), ["s.1", long], payload);
+  for (const [properties, payload] of [["{}", "[9007199254740993]"], ['{"message_id":"9007199254740993"}'], ['{"timestamp":1700000000}']]) assert.equal(longProperties(frame(properties, payload)), undefined);
+  for (const text of [long, '{"type":"gap","id":"s.1","missed":9007199254740993}', `{"type":"message","id":"s.1","payload":"x","properties":${long}}`]) assert.equal(longProperties(text), undefined);
+
+  const entry = { type: "message", time: 0, id: "s.1", exchange: "e", routing_key: "k", properties: JSON.parse(long), propertiesText: long, payload: "x", payload_encoding: "string" };
+  assert.ok(line(entry).includes(`"routing_key":"k","properties":${long},"payload":"x"`), line(entry));
+  assert.ok(filter({ text: "9007199254740993" })(entry));
 });
 
 test("the rate forgets what is older than a minute", () => {
