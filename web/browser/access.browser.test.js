@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { gateway } from "./gateway.js";
+import { gateway, tokenKeys } from "./gateway.js";
 import { open, rows, start, state, until } from "./page.js";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -66,6 +66,36 @@ test("axe finds nothing on a phone", async (t) => {
   await clean(page, "tools");
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.equal(overflow, 0, "nothing is wider than the phone");
+});
+
+test("on a phone the state has room, and so has its reason", async (t) => {
+  const keys = await tokenKeys(t);
+  const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });
+  const page = await open(t, `${server.url}/?exchange=builds&routing_key=%23`, { hasTouch: true, isMobile: true });
+  const fits = async (what) => {
+    for (const width of [320, 360, 375, 390]) {
+      await page.setViewportSize({ width, height: 700 });
+      const wrong = await page.evaluate(() => {
+        const parts = [...document.querySelectorAll(".brand, #state-word, #state-detail, .rate, .bar button")].map((part) => [part, part.getBoundingClientRect()]).filter(([, { width }]) => width);
+        const over = parts.flatMap(([a, p], i) => parts.slice(i + 1).filter(([, q]) => p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => `${a.id || a.className} over ${b.id || b.className}`));
+        const cut = parts.filter(([part]) => part.scrollWidth > part.clientWidth + 1 && part.matches("p *")).map(([part]) => `${part.id} cut`);
+        return [...over, ...cut, ...(document.documentElement.scrollWidth > innerWidth ? ["wider than the phone"] : [])];
+      });
+      assert.deepEqual(wrong, [], `${what} at ${width}`);
+    }
+  };
+  await fits("not started");
+  await page.evaluate((token) => sessionStorage.setItem("warren.token", token), keys.mint("ada", "builds=#"));
+  await page.reload();
+  await page.getByRole("button", { name: "Token given" }).waitFor();
+  await fits("not started, with a token");
+  await page.locator("#start").tap();
+  await state(page, "live");
+  await fits("live");
+  await server.stop();
+  await state(page, "recovering");
+  await until(() => page.locator("#state-detail").evaluate((detail) => detail.textContent && detail.clientWidth > 200), "the reason, across the phone");
+  await fits("recovering");
 });
 
 test("everything goes by keyboard", async (t) => {
