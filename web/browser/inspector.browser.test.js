@@ -134,6 +134,41 @@ test("start, pause, resume and stop", async (t) => {
   await expectKeys(page, ["k.5", "k.3", "k.2", "k.1"]);
 });
 
+test("it says who paused it, and Resume lifts one pause after the other", async (t) => {
+  const { server, page } = await setup(t);
+  const made = page.waitForResponse("**/v1/subscriptions");
+  await start(page);
+  const { id } = await (await made).json();
+  const detail = (text) => page.locator("#state-detail", { hasText: text }).waitFor();
+  const resume = page.getByRole("button", { name: "Resume" });
+  await fetch(`${server.url}/v1/subscriptions/${id}/pause`, { method: "POST" });
+  await detail("by a request to the gateway");
+  await resume.click();
+  await state(page, "live");
+
+  await page.getByRole("button", { name: "Pause" }).click();
+  await detail("by this page");
+  await fetch(`${server.url}/v1/subscriptions/${id}/pause`, { method: "POST" });
+  await resume.click();
+  await detail("by a request to the gateway");
+  await resume.click();
+  await state(page, "live");
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+});
+
+test("a pause that waits for the gateway can be lifted", async (t) => {
+  const { server, page } = await setup(t);
+  await start(page);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await state(page, "paused");
+  await server.stop();
+  await state(page, "recovering");
+  await page.locator("#state-detail", { hasText: "paused by this page" }).waitFor();
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  assert.doesNotMatch(await page.locator("#state-detail").textContent(), /paused/);
+});
+
 test("the list is filtered, downloaded and cleared", async (t) => {
   const { server, page } = await setup(t);
   await start(page);

@@ -84,28 +84,40 @@ $("stop").addEventListener("click", () => {
 });
 $("pause").addEventListener("click", async () => {
   try {
-    await (session.state === "paused" ? session.resume() : session.pause());
+    await (session.paused ? session.resume() : session.pause());
   } catch (error) {
     notice(error);
   }
+  drawState(); // while it recovers, or is paused by another, too, the state stays the same
 });
 
 session.addEventListener("state", ({ detail }) => {
   const { state } = session;
   document.body.dataset.state = state;
   $("state-word").textContent = state;
-  const wait = detail.retry_ms >= 1000 ? `next attempt in ${Math.round(detail.retry_ms / 1000)} s` : "";
-  const via = session.transport && { ws: "WebSocket", sse: "Server-Sent Events" }[session.transport];
-  $("state-detail").textContent = state === "live" || state === "paused" ? via ?? "" : [word(detail.reason), wait].filter(Boolean).join(", ");
+  told = detail;
+  drawState();
   document.title = state === "closed" ? "warren" : `${state} · warren`;
-  if (state !== said) say(`${state} ${$("state-detail").textContent}`);
-  said = state;
   if (detail.error && state === "closed") notice(detail.error, detail.asked);
   bindings.report(session.bindings);
-  controls();
   drawEmpty();
 });
-let said = "closed";
+let told = {};
+let said = "closed ";
+
+/** How it listens, who paused it, or why it does not listen. */
+function drawState() {
+  const { state, paused } = session;
+  const { reason, retry_ms: ms } = told;
+  const via = session.transport && { ws: "WebSocket", sse: "Server-Sent Events" }[session.transport];
+  const by = { page: "by this page", other: "by a request to the gateway" }[paused];
+  const parts = { live: [via], paused: [by, via] }[state] ?? [word(reason), ms >= 1000 && `next attempt in ${Math.round(ms / 1000)} s`, paused && `paused ${by}`];
+  $("state-detail").textContent = parts.filter(Boolean).join(", ");
+  const saying = `${state} ${by ?? ""}`;
+  if (saying !== said) say(`${state} ${$("state-detail").textContent}`);
+  said = saying;
+  controls();
+}
 
 function controls() {
   const { state } = session;
@@ -115,7 +127,7 @@ function controls() {
   $("stop").hidden = !running;
   $("pause").hidden = !running || state === "connecting";
   if (ended) $("start").focus();
-  $("pause").textContent = state === "paused" ? "Resume" : "Pause";
+  $("pause").textContent = session.paused ? "Resume" : "Pause";
 }
 
 // ---- what arrives

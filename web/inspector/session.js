@@ -16,6 +16,7 @@ export class Session extends EventTarget {
   #sub;
   #starting; // AbortController of a start under way
   #begun; // promise of the last start's end
+  #paused; // by pause()
   error; // why the last one closed, if not by stop()
 
   constructor(token) {
@@ -68,6 +69,7 @@ export class Session extends EventTarget {
 
   #follow(sub) {
     this.#sub = sub;
+    this.#paused = false;
     this.#digits.clear();
     for (const type of EVENTS) sub.on(type, (frame) => {
       if (sub !== this.#sub) return;
@@ -98,12 +100,22 @@ export class Session extends EventTarget {
     fetch(`${base}/v1/subscriptions/${id}`, { method: "DELETE", headers, keepalive: true }).catch(() => {}); // also when the page is left
   }
 
-  pause() {
-    return this.#sub?.pause();
+  /** By whom it is paused: "page", "other" by a request to the gateway, undefined if by nobody. A pause of the page outlives its connections. */
+  get paused() {
+    if (this.open && this.#paused) return "page";
+    return this.state === "paused" ? "other" : undefined;
   }
 
-  resume() {
-    return this.#sub?.resume();
+  pause() {
+    this.#paused = true;
+    return this.#sub.pause();
+  }
+
+  /** Lifts one pause, the page's own first. */
+  async resume() {
+    if (!this.#paused) return this.#warren.request("POST", `/v1/subscriptions/${this.#sub.id}/resume`);
+    this.#paused = false;
+    return this.#sub.resume();
   }
 
   /** Whether there is a subscription, whose bindings can be changed in place. */
