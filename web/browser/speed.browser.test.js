@@ -55,6 +55,32 @@ test("50,000 messages are a list like any other", async (t) => {
   assert.ok(result.draw < 50 && result.scroll < 100 && result.search < 1000, JSON.stringify(result));
 });
 
+test("a row whose message gave way since it was drawn is not chosen", async (t) => {
+  const server = await gateway(t);
+  const page = await open(t, server.url);
+  const picked = await page.evaluate(async () => {
+    const { List } = await import("/inspector/list.js");
+    const { Store, View } = await import("/inspector/store.js");
+    const store = new Store({ maxEntries: 2 });
+    const view = new View(store);
+    const box = document.createElement("div");
+    box.className = "list";
+    document.querySelector(".stage").append(box);
+    const picked = [];
+    const list = new List(box, view, { pick: (entry) => picked.push(entry.routing_key), moved() {}, drawn() {} });
+    const add = (key) => view.add(store.add({ type: "message", time: 0, exchange: "e", routing_key: key, properties: {}, payload: "", payload_encoding: "string", size: 0 }));
+    const press = (key) => [...box.querySelectorAll(".entry")].find((row) => row.textContent.includes(key))
+      .dispatchEvent(new PointerEvent("pointerdown", { bubbles: true, pointerType: "mouse" }));
+    ["k.0", "k.1"].forEach(add);
+    list.draw();
+    press("k.1");
+    add("k.2");
+    press("k.0"); // not drawn anew yet
+    return [...picked, store.get(list.selected).routing_key];
+  });
+  assert.deepEqual(picked, ["k.1", "k.1"]);
+});
+
 test("500 messages a second keep the page at 50 frames a second", async (t) => {
   const server = await gateway(t);
   await server.declare("e");

@@ -167,10 +167,12 @@ export class List {
     if (at >= 0) this.go(Math.min(Math.max(at + by, 0), this.view.length - 1));
   }
 
+  /** Null for none. What gave way since it was drawn cannot be chosen any more. */
   select(seq) {
-    this.selected = seq;
+    const entry = seq === null ? null : this.view.store.get(seq);
+    if (entry !== undefined) this.selected = seq;
     this.draw();
-    if (seq !== null) this.pick(this.view.store.get(seq));
+    if (entry) this.pick(entry);
   }
 }
 
