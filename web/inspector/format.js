@@ -21,12 +21,15 @@ export const count = (n) => n.toLocaleString("en");
 /** "1 message", "2 messages". */
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
-// C0 and C1 controls, marks and overrides of direction, zero-width and other characters that show nothing or lie about order.
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-const HIDDEN_IN_TEXT = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+// Controls, marks and overrides of direction, and whatever else Unicode lets a font show as nothing: zero-width characters,
+// fillers, tags, variation selectors. The emoji selector shows where it makes a picture of a sign that is text without it,
+// as in ❤️ and ⚠️, and stays there; a joiner between emoji does not, since nobody sees what was joined.
+const hidden = (controls) => new RegExp(String.raw`(?:${controls}|[\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb])(?<!(?!\p{Emoji_Presentation})\p{Extended_Pictographic}\ufe0f)`, "gu");
+const HIDDEN = hidden(String.raw`\p{Cc}`);
+const HIDDEN_IN_TEXT = hidden(String.raw`(?![\t\n\r])\p{Cc}`);
 
 function name(char) {
-  const code = char.charCodeAt(0);
+  const code = char.codePointAt(0);
   if (code < 0x20) return String.fromCharCode(0x2400 + code); // control pictures: ␀ ␉ ␊ …
   if (code === 0x7f) return "␡";
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;

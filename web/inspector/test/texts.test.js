@@ -19,6 +19,29 @@ test("what hides or reorders is spelt out", () => {
   assert.equal(visible("مرحبا 日本 👩‍🚀".replace("\u200d", "")), "مرحبا 日本 👩🚀");
 });
 
+test("every character that shows nothing is spelt out", () => {
+  const ranges = [[0, 0x1f], [0x7f, 0x9f], [0xad, 0xad], [0x34f, 0x34f], [0x61c, 0x61c], [0x115f, 0x1160], [0x17b4, 0x17b5], [0x180b, 0x180f], [0x200b, 0x200f], [0x2028, 0x202e], [0x2060, 0x206f],
+    [0x3164, 0x3164], [0xfe00, 0xfe0f], [0xfeff, 0xfeff], [0xffa0, 0xffa0], [0xfff9, 0xfffb], [0x1d173, 0x1d17a], [0xe0001, 0xe0001], [0xe0020, 0xe007f], [0xe0100, 0xe01ef]];
+  for (const [from, to] of ranges) {
+    for (let code = from; code <= to; code++) {
+      const char = String.fromCodePoint(code);
+      assert.doesNotMatch(visible(`a${char}b`), new RegExp(char, "u"), code.toString(16));
+      assert.equal(visibleText(`a${char}b`).includes(char), "\t\n\r".includes(char), code.toString(16));
+    }
+  }
+  assert.equal(visible("a\u{e0041}\u{e01ef}b"), "a⟨U+E0041⟩⟨U+E01EF⟩b");
+});
+
+test("an emoji keeps the selector that makes it one, and nothing else does", () => {
+  for (const text of ["❤️", "a ⚠️ b", "↔️", "©️"]) {
+    assert.equal(visible(text), text);
+    assert.equal(visibleText(text), text);
+  }
+  assert.equal(visible("❤\ufe0f\ufe0f"), "❤\ufe0f⟨U+FE0F⟩");
+  assert.equal(visible("😀\ufe0f a\ufe0f 1\ufe0f \ufe0f"), "😀⟨U+FE0F⟩ a⟨U+FE0F⟩ 1⟨U+FE0F⟩ ⟨U+FE0F⟩");
+  assert.equal(visible("❤\ufe0e"), "❤⟨U+FE0E⟩");
+});
+
 test("bytes are dumped in lines of 16", () => {
   const bytes = new TextEncoder().encode("hello, warren!\n\0more");
   assert.equal(dump(bytes), [
