@@ -3,10 +3,11 @@
 
 /**
  * A node is { kind: "object", entries: [[name, node]…] }, { kind: "array", entries: [[index, node]…] },
- * { kind: "string", value } or { kind: "number" | "literal", value } with the value as written. Throws SyntaxError.
+ * { kind: "string", value } or { kind: "number" | "literal", value } with the value as written. Throws SyntaxError, also
+ * where it nests deeper than `levels`.
  */
-export function parse(text) {
-  const reader = new Reader(text);
+export function parse(text, levels = Infinity) {
+  const reader = new Reader(text, levels);
   const root = reader.read();
   reader.space();
   if (reader.at < text.length) reader.fail();
@@ -19,8 +20,9 @@ const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 class Reader {
   at = 0;
 
-  constructor(text) {
+  constructor(text, levels) {
     this.text = text;
+    this.levels = levels;
   }
 
   fail() {
@@ -72,6 +74,7 @@ class Reader {
     const open = []; // containers that are not closed yet
     for (;;) {
       let node = this.value();
+      if (node.entries && open.length >= this.levels) this.fail();
       if (node.entries && !this.take(node.kind === "object" ? "}" : "]")) {
         open.push([node, this.name(node)]);
         continue;

@@ -1,16 +1,22 @@
 // Messages as JSON Lines: one frame a line, as the gateway and `warren listen` write them.
 import { compact, parse } from "./json.js";
 
-/** Whether a payload is written as JSON in the line, by the rule of the gateway: the type says JSON, or says nothing. */
+const LEVELS = 64; // readers recurse
+
+/** Whether a payload is written as JSON in the line, by the rule of the gateway: the type says JSON, or says nothing, and it nests no deeper. */
 export function isJSON({ payload, payload_encoding: encoding, properties }) {
-  const type = properties?.content_type?.split(";")[0].trim().toLowerCase() ?? "";
-  if (encoding !== "string" || payload === "" || !(type === "" || type === "application/json" || type === "text/json" || type.endsWith("+json"))) return false;
+  if (encoding !== "string" || payload === "" || !isJSONType(properties?.content_type ?? "")) return false;
   try {
-    parse(payload);
+    parse(payload, LEVELS);
     return true;
   } catch {
     return false;
   }
+}
+
+function isJSONType(contentType) {
+  const type = contentType.split(";")[0].trim().toLowerCase();
+  return contentType === "" || /^(application\/json|text\/json|application\/.*\+json)$/s.test(type);
 }
 
 /** The properties of a message as JSON: as they came, where the values have lost digits. */

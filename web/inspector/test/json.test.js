@@ -35,6 +35,18 @@ test("depth costs no stack", () => {
   assert.equal(depth, deep);
 });
 
+test("what nests deeper than one wants is refused", () => {
+  for (const [open, close] of [["[", "]"], ['{"a":', "}"], ['[0,{"a":', ',"b":1}]']]) {
+    const levels = open.startsWith("[0") ? 2 : 1;
+    const nest = (n) => `${open.repeat(n)}null${close.repeat(n)}`;
+    assert.ok(parse(nest(4), 4 * levels));
+    assert.throws(() => parse(nest(4), 4 * levels - 1), SyntaxError, open);
+  }
+  assert.ok(parse("[[],{}]", 2));
+  assert.throws(() => parse("[[],{}]", 1), SyntaxError);
+  assert.ok(parse("0", 0));
+});
+
 test("a megabyte is read in no time", () => {
   const text = JSON.stringify(Array.from({ length: 20_000 }, (_, i) => ({ id: i, name: `name\\"${i}`, ok: true })));
   const begun = performance.now();

@@ -55,6 +55,12 @@ test("a line of JSON keeps the digits, and other payloads their encoding", () =>
   assert.equal(line(entry), '{"type":"message","id":"s.1","received_at":"1970-01-01T00:00:00.000Z","exchange":"e","routing_key":"k","properties":{"content_type":"application/json"},"payload":{"n":12345678901234567890},"payload_encoding":"json"}');
   assert.match(line({ ...entry, properties: { content_type: "text/plain" } }), /"payload":"\{ \\"n\\": 12345678901234567890 \}","payload_encoding":"string"/);
   assert.match(line({ ...entry, payload: "AAE=", payload_encoding: "base64" }), /"payload":"AAE=","payload_encoding":"base64"/);
+  for (const [type, json] of [[undefined, true], ["text/json; charset=utf-8", true], ["application/vnd.x+JSON", true], ["image/svg+json", false], ["; charset=utf-8", false]]) {
+    assert.equal(line({ ...entry, properties: { content_type: type } }).endsWith('"payload_encoding":"json"}'), json, type);
+  }
+  const deep = (n) => "[".repeat(n) + "]".repeat(n);
+  assert.ok(line({ ...entry, payload: deep(64) }).endsWith(`"payload":${deep(64)},"payload_encoding":"json"}`));
+  assert.ok(line({ ...entry, payload: deep(65) }).endsWith(`"payload":"${deep(65)}","payload_encoding":"string"}`));
   assert.equal(line({ type: "gap", frame: { type: "gap", missed: 3 } }), '{"type":"gap","missed":3}');
 });
 
