@@ -221,6 +221,20 @@ test("a message opens with payload, properties and headers", async (t) => {
   await pane.waitFor({ state: "hidden" });
 });
 
+test("JSON of many quotes, which comes as base64, is JSON all the same", async (t) => {
+  const { server, page } = await setup(t);
+  await start(page);
+  await server.publish("e", "quotes", '{"a":"b"}', { content_type: "application/json" });
+  await rows(page, "quotes").click();
+  assert.equal(await rows(page, "quotes").locator(".preview").textContent(), '{"a":"b"}');
+  await page.getByLabel("The selected message").locator(".tree", { hasText: 'a: "b"' }).waitFor();
+  await page.getByLabel("Filter by text").fill('"a":"b"');
+  await page.waitForURL(/text=/);
+  await expectKeys(page, ["quotes"]);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+  assert.match(await readFile(await download.path(), "utf8"), /"payload":\{"a":"b"\},"payload_encoding":"json"\}\n$/);
+});
+
 for (const transport of ["WebSocket", "Server-Sent Events"]) {
   test(`long numbers in headers keep their digits, ${transport}`, async (t) => {
     const server = await gateway(t);

@@ -10,6 +10,7 @@ import { filter } from "./filter.js";
 import { file, save } from "./jsonl.js";
 import { List } from "./list.js";
 import { Match } from "./match.js";
+import { textOf } from "./payload.js";
 import { Publish } from "./publish.js";
 import { base, Session } from "./session.js";
 import { MAX_ENTRIES, Store, View } from "./store.js";
@@ -145,9 +146,12 @@ session.addEventListener("frame", ({ detail: frame }) => {
   list.update();
 });
 
-function received({ id, exchange, routing_key, properties, propertiesText, payload, payload_encoding }, time) {
-  const size = payload_encoding === "base64" ? (payload.length * 3) / 4 - (payload.match(/=*$/)[0].length) : utf8(payload);
-  return { type: "message", time, id, exchange, routing_key, properties, propertiesText, payload, payload_encoding, size };
+function received(frame, time) {
+  const { id, exchange, routing_key, properties, propertiesText } = frame;
+  const text = textOf(frame);
+  const payload = text ?? frame.payload;
+  const size = text === undefined ? (payload.length * 3) / 4 - (payload.match(/=*$/)[0].length) : utf8(text);
+  return { type: "message", time, id, exchange, routing_key, properties, propertiesText, payload, payload_encoding: text === undefined ? "base64" : "string", size };
 }
 
 const encoder = new TextEncoder();

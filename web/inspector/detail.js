@@ -5,6 +5,7 @@ import { marker } from "./advice.js";
 import { dump } from "./hex.js";
 import { parse } from "./json.js";
 import { line, propertiesText, save } from "./jsonl.js";
+import { bytesOf } from "./payload.js";
 import { tree } from "./tree.js";
 
 const PART = 64 * 1024; // characters, or a quarter of it in bytes as hex: what a browser lays out at once
@@ -116,11 +117,6 @@ function parts(length, unit, step, slice) {
   };
   add();
   return [pre, next];
-}
-
-/** The body as it was published. */
-export function bytesOf({ payload, payload_encoding: encoding }) {
-  return encoding === "base64" ? Uint8Array.from(atob(payload), (c) => c.charCodeAt(0)) : new TextEncoder().encode(payload);
 }
 
 function attempt(text) {

@@ -6,6 +6,7 @@ import { filter } from "../filter.js";
 import { size, visible, visibleText } from "../format.js";
 import { dump } from "../hex.js";
 import { line } from "../jsonl.js";
+import { bytesOf, textOf } from "../payload.js";
 import { bars, Rate, SECONDS } from "../rate.js";
 import { about, clean, fault } from "../token.js";
 
@@ -74,6 +75,16 @@ test("properties keep digits that a number does not", () => {
   const entry = { type: "message", time: 0, id: "s.1", exchange: "e", routing_key: "k", properties: JSON.parse(long), propertiesText: long, payload: "x", payload_encoding: "string" };
   assert.ok(line(entry).includes(`"routing_key":"k","properties":${long},"payload":"x"`), line(entry));
   assert.ok(filter({ text: "9007199254740993" })(entry));
+});
+
+test("text is text, also where base64 is the shorter way to send it", () => {
+  const base64 = (body) => ({ payload: Buffer.from(body).toString("base64"), payload_encoding: "base64" });
+  for (const text of ['{"a":"b"}', '"\r\n\t"', "\ufeffü"]) {
+    assert.equal(textOf(base64(text)), text);
+    assert.equal(textOf({ payload: text, payload_encoding: "string" }), text);
+    assert.deepEqual([...bytesOf(base64(text))], [...Buffer.from(text)]);
+  }
+  for (const body of [[0xff, 1], [0xc3], [1, 2, 3], [0x1b, 0x22, 0x22]]) assert.equal(textOf(base64(body)), undefined, String(body));
 });
 
 test("the rate forgets what is older than a minute", () => {
