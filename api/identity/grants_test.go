@@ -140,6 +140,9 @@ func TestPolicyNeverOpensWhatIsTheGatewaysOwn(t *testing.T) {
 			t.Errorf("%q: got %v", options, err)
 		}
 	}
+	if _, err := identity.NewPolicy(identity.PolicyOptions{Allow: []string{}}); err == nil {
+		t.Error("an empty list of what is allowed is taken")
+	}
 	if (identity.Policy{}).Allows("orders") {
 		t.Error("the zero Policy allows something")
 	}

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,17 +17,21 @@ type Policy struct{ allow, deny []broker.Glob }
 
 // PolicyOptions are the two lists of exchange globs.
 type PolicyOptions struct {
-	// Allow is what may be bound; empty: "*", everything.
+	// Allow is what may be bound; nil: "*", everything. A list that is empty but not nil is an error: whoever gives it may mean
+	// nothing, or everything.
 	Allow []string
 	// Deny is what may not, and wins over Allow; nil: "amq.rabbitmq.*", RabbitMQ's own events, traces and log, where anybody
 	// would read everything. A list given here replaces that one: an empty one that is not nil denies nothing.
 	Deny []string
 }
 
-// NewPolicy reads the globs. Errors wrap [broker.ErrGlob].
+// NewPolicy reads the globs. Errors are of an empty Allow, or wrap [broker.ErrGlob].
 func NewPolicy(options PolicyOptions) (Policy, error) {
-	if len(options.Allow) == 0 {
+	switch {
+	case options.Allow == nil:
 		options.Allow = []string{"*"}
+	case len(options.Allow) == 0:
+		return Policy{}, errors.New("exchanges to allow: the list is empty")
 	}
 	if options.Deny == nil {
 		options.Deny = []string{"amq.rabbitmq.*"}

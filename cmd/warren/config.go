@@ -35,8 +35,8 @@ type Config struct {
 	Demo       bool     `koanf:"demo" group:"Broker" help:"declare builds and deploys and publish lifelike events to them (memory:// only)"`
 
 	Anonymous        bool     `koanf:"anonymous" group:"Who may listen" help:"serve without tokens on an address that is not loopback"`
-	AllowExchange    []string `koanf:"allow_exchange" group:"Who may listen" help:"glob of exchanges that may be bound; repeat for more"`
-	DenyExchange     []string `koanf:"deny_exchange" group:"Who may listen" help:"glob of exchanges that may not be bound, whatever allows them; repeat for more"`
+	AllowExchange    []string `koanf:"allow_exchange" group:"Who may listen" help:"glob of exchanges that may be bound; repeat for more; must not be empty"`
+	DenyExchange     []string `koanf:"deny_exchange" group:"Who may listen" help:"glob of exchanges that may not be bound, whatever allows them; repeat for more; an empty list denies nothing"`
 	JWKSURL          string   `koanf:"jwks_url" group:"Who may listen" help:"where the keys that sign tokens are published; turns tokens on"`
 	JWTKey           string   `koanf:"jwt_key" group:"Who may listen" help:"file with the key that checks tokens (PEM or JWK: RS256, ES256, EdDSA); turns tokens on"`
 	JWTHS256         bool     `koanf:"jwt_hs256" group:"Who may listen" help:"the file of --jwt-key holds a shared secret for HS256"`
@@ -175,6 +175,9 @@ func isExchangeType(typ string) bool {
 
 func (c *Config) validateCallers() error {
 	var errs []error
+	if len(c.AllowExchange) == 0 {
+		errs = append(errs, errors.New("--allow-exchange: the list is empty, so nothing could be bound: name what may be, '*' for everything, or leave it away"))
+	}
 	if c.JWKSURL != "" && c.JWTKey != "" {
 		errs = append(errs, errors.New("--jwks-url and --jwt-key: give one of them"))
 	}

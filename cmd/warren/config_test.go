@@ -147,6 +147,21 @@ func TestListsOfTheEnvironmentReplaceTheDefaults(t *testing.T) {
 	}
 }
 
+func TestKeyWithoutAValueKeepsTheDefault(t *testing.T) {
+	want, err := configOf(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := configOf(t, nil, "--config", writeFile(t, "allow_exchange:\ndeny_exchange: null\nlog_frames: ~\nlisten:\n"))
+	if err != nil || got != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+	got, err = configOf(t, nil, "--config", writeFile(t, "deny_exchange: []\n"))
+	if err != nil || !strings.Contains(got, "deny_exchange: []\n") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
 func TestWrongConfigurationsAreRefused(t *testing.T) {
 	cases := []struct {
 		name string
@@ -184,6 +199,8 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "anonymous with tokens", args: []string{"--anonymous", "--jwt-key", "y"}, want: "exclude"},
 		{name: "audience without tokens", args: []string{"--jwt-audience", "x"}, want: "need"},
 		{name: "linger above its bound", args: []string{"--linger", "1h"}, want: "--max-linger"},
+		{name: "nothing allowed", file: "allow_exchange: []\n", want: "--allow-exchange: the list is empty"},
+		{name: "nothing allowed by the environment", env: []string{"WARREN_ALLOW_EXCHANGE="}, want: "--allow-exchange: the list is empty"},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: "loud"},
 		{name: "log format", args: []string{"--log-format", "xml"}, want: "xml"},
 	}

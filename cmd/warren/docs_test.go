@@ -57,7 +57,7 @@ const configurationIntro = `# Configuration
 ` + "`warren serve`" + ` takes its settings from four places. Later ones win:
 
 1. the defaults below
-2. a YAML file: ` + "`--config FILE`" + ` or ` + "`WARREN_CONFIG`" + `; a key is the flag with _ for -, as ` + "`log_frames: 4096`" + `
+2. a YAML file: ` + "`--config FILE`" + ` or ` + "`WARREN_CONFIG`" + `; a key is the flag with _ for -, as ` + "`log_frames: 4096`" + `; one without a value keeps the default
 3. the environment: WARREN_ and the flag in capitals with _ for -; lists are separated by commas
 4. flags; the flag of a list is repeated
 

@@ -96,8 +96,8 @@ func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, 
 func decodeValues(cfg *Config, values map[string]any, origin func(field) string) error {
 	var errs []error
 	for _, f := range configFields(cfg) {
-		value, given := values[f.key]
-		if !given {
+		value := values[f.key]
+		if value == nil { // a key without a value is as good as none: the default stays
 			continue
 		}
 		decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
