@@ -54,9 +54,9 @@ type Config struct {
 	QueueMaxBytes   int64         `koanf:"queue_max_bytes" group:"Bounds" help:"bytes in a queue at the broker"`
 	QueueTTL        time.Duration `koanf:"queue_ttl" group:"Bounds" help:"how long a message waits in a queue at the broker"`
 	Prefetch        int           `koanf:"prefetch" group:"Bounds" help:"unacknowledged deliveries of a queue"`
-	Linger          time.Duration `koanf:"linger" group:"Bounds" help:"how long a subscription outlives its last attachment"`
-	StreamLinger    time.Duration `koanf:"stream_linger" group:"Bounds" help:"the same for subscriptions that a stream made"`
-	MaxLinger       time.Duration `koanf:"max_linger" group:"Bounds" help:"longest linger that may be asked for"`
+	Linger          time.Duration `koanf:"linger" group:"Bounds" help:"how long a subscription outlives its last attachment, in whole seconds"`
+	StreamLinger    time.Duration `koanf:"stream_linger" group:"Bounds" help:"the same for subscriptions that a stream made, in whole seconds"`
+	MaxLinger       time.Duration `koanf:"max_linger" group:"Bounds" help:"longest linger that may be asked for, in whole seconds"`
 	MaxBindings     int           `koanf:"max_bindings" group:"Bounds" help:"bindings of a subscription"`
 	MaxAttachments  int           `koanf:"max_attachments" group:"Bounds" help:"attachments of an owned subscription"`
 
@@ -217,8 +217,11 @@ func (c *Config) validateBounds() error {
 		if f.group != "Bounds" {
 			continue
 		}
-		if !f.positive() {
+		switch {
+		case !f.positive():
 			errs = append(errs, fmt.Errorf("--%s %v: must be more than zero", f.flag, f.value.Interface()))
+		case !f.wholeSeconds():
+			errs = append(errs, fmt.Errorf("--%s %v: want whole seconds, as 30s", f.flag, f.value.Interface()))
 		}
 	}
 	if c.Linger > c.MaxLinger || c.StreamLinger > c.MaxLinger {

@@ -63,6 +63,12 @@ func (f field) positive() bool {
 	return true
 }
 
+// wholeSeconds reports whether a linger can be told to clients, who know it as
+// linger_seconds, from 1 on. Other durations stay in the gateway.
+func (f field) wholeSeconds() bool {
+	return !strings.HasSuffix(f.key, "linger") || f.value.Int()%int64(time.Second) == 0
+}
+
 // display returns the value as a person writes it.
 func (f field) display() any {
 	switch v := f.value.Interface().(type) {
