@@ -51,6 +51,30 @@ func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestValuesAreReadWhereverTheyStand(t *testing.T) {
+	const want = "max_streams: 7\ncreate_rate: 2.5\ncreate_burst_per_caller: 3\nrequest_rate_per_caller: 4\nheartbeat: 2m0s\ndemo: true\nallow_exchange: [o, p]\n"
+	args := []string{
+		"--max-streams", "7", "--create-rate", "2.5", "--create-burst-per-caller", "3", "--request-rate-per-caller", "4", "--heartbeat", "2m", "--demo",
+		"--allow-exchange", "o", "--allow-exchange", "p",
+	}
+	env := []string{
+		"WARREN_MAX_STREAMS=7", "WARREN_CREATE_RATE=2.5", "WARREN_CREATE_BURST_PER_CALLER=3", "WARREN_REQUEST_RATE_PER_CALLER=4", "WARREN_HEARTBEAT=2m",
+		"WARREN_DEMO=1", "WARREN_ALLOW_EXCHANGE=o,p",
+	}
+	byFile, err := configOf(t, nil, "--config", writeFile(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, got := range map[string]func() (string, error){
+		"flags":       func() (string, error) { return configOf(t, nil, args...) },
+		"environment": func() (string, error) { return configOf(t, env) },
+	} {
+		if got, err := got(); err != nil || got != byFile {
+			t.Errorf("by %s: %v\n%s\nby the file\n%s", place, err, got, byFile)
+		}
+	}
+}
+
 func TestPrintedConfigurationCanBeReadBack(t *testing.T) {
 	first, err := configOf(t, nil, "--prefetch", "7", "--allow-exchange", "o*", "--create-rate", "2.5")
 	if err != nil {
@@ -162,14 +186,34 @@ func TestKeyWithoutAValueKeepsTheDefault(t *testing.T) {
 	}
 }
 
+// wrongConfig is a configuration that serve does not start with.
+type wrongConfig struct {
+	name string
+	file string
+	env  []string
+	args []string
+	want string // in the error
+}
+
+// refuse fails where a configuration is taken, or refused for another reason.
+func refuse(t *testing.T, cases []wrongConfig) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if c.file != "" {
+				c.args = append(c.args, "--config", writeFile(t, c.file))
+			}
+			_, err := configOf(t, c.env, c.args...)
+			var exit *exitError
+			if !errors.As(err, &exit) || exit.code != 2 || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want status 2 and %q", err, c.want)
+			}
+		})
+	}
+}
+
 func TestWrongConfigurationsAreRefused(t *testing.T) {
-	cases := []struct {
-		name string
-		file string
-		env  []string
-		args []string
-		want string // in the error
-	}{
+	refuse(t, []wrongConfig{
 		{name: "unknown key", file: "log_framse: 1\n", want: `unknown key "log_framse"`},
 		{name: "key with dashes", file: "log-frames: 1\n", want: `did you mean "log_frames"`},
 		{name: "unknown variable", env: []string{"WARREN_LOG_FRAME=1"}, want: "WARREN_LOG_FRAME"},
@@ -206,19 +250,26 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "nothing allowed by the environment", env: []string{"WARREN_ALLOW_EXCHANGE="}, want: "--allow-exchange: the list is empty"},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: "loud"},
 		{name: "log format", args: []string{"--log-format", "xml"}, want: "xml"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			if c.file != "" {
-				c.args = append(c.args, "--config", writeFile(t, c.file))
-			}
-			_, err := configOf(t, c.env, c.args...)
-			var exit *exitError
-			if !errors.As(err, &exit) || exit.code != 2 || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error is %v, want status 2 and %q", err, c.want)
-			}
-		})
-	}
+	})
+}
+
+func TestValuesOfTheWrongTypeAreRefused(t *testing.T) {
+	refuse(t, []wrongConfig{
+		{name: "fraction for a whole number", file: "log_frames: 4096.7\n", want: "warren.yaml: log_frames: want a whole number"},
+		{name: "whole number with a point", file: "memory_budget: 1e9\n", want: "memory_budget: want a whole number"},
+		{name: "number beyond all", file: "memory_budget: 18446744073709551615\n", want: "memory_budget: want a whole number"},
+		{name: "truth for a number", file: "max_streams: true\n", want: "max_streams: want a whole number"},
+		{name: "truth for a rate", file: "create_rate: true\n", want: "create_rate: want a number"},
+		{name: "text that reads like a number", file: "prefetch: \"7\"\n", want: "prefetch: want a whole number"},
+		{name: "list for a number", file: "prefetch: []\n", want: "prefetch: want a whole number"},
+		{name: "number for truth", file: "demo: 1\n", want: "demo: want true or false"},
+		{name: "text for truth", file: "demo: \"true\"\n", want: "demo: want true or false"},
+		{name: "number for a text", file: "node: 7\n", want: "node: want a text, in quotes"},
+		{name: "text for a list", file: "deny_exchange: a,b\n", want: "deny_exchange: want a list of texts"},
+		{name: "map for a list", file: "deny_exchange: {}\n", want: "deny_exchange: want a list of texts"},
+		{name: "number in a list", file: "deny_exchange: [a, 7]\n", want: "deny_exchange: want a list of texts"},
+		{name: "fraction in the environment", env: []string{"WARREN_LOG_FRAMES=4096.7"}, want: "WARREN_LOG_FRAMES: want a whole number"},
+	})
 }
 
 func TestEveryFieldIsExplained(t *testing.T) {

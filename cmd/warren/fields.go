@@ -47,9 +47,9 @@ func (f field) wants() string {
 	case bool:
 		return "true or false"
 	case []string:
-		return "a list"
+		return "a list of texts, as [a, b]"
 	}
-	return "a text"
+	return "a text, in quotes where YAML takes it for something else"
 }
 
 // positive reports whether a number is above zero; what is no number is.

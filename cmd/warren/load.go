@@ -80,34 +80,50 @@ func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, 
 	if err := k.Load(confmap.Provider(fromEnv, ""), nil); err != nil {
 		return cfg, fmt.Errorf("reading the environment: %w", err)
 	}
-	if err := k.Load(confmap.Provider(flagValues(&cfg, flags), ""), nil); err != nil {
+	fromFlags := flagValues(&cfg, flags)
+	if err := k.Load(confmap.Provider(fromFlags, ""), nil); err != nil {
 		return cfg, fmt.Errorf("reading the flags: %w", err)
 	}
-	return cfg, decodeValues(&cfg, k.Raw(), func(f field) string {
-		if _, found := fromEnv[f.key]; found {
-			return f.env
+	return cfg, decodeValues(&cfg, k.Raw(), func(f field) origin {
+		if _, found := fromFlags[f.key]; found {
+			return origin{name: "--" + f.flag, text: true}
 		}
-		return configFile + ": " + f.key
+		if _, found := fromEnv[f.key]; found {
+			return origin{name: f.env, text: true}
+		}
+		return origin{name: configFile + ": " + f.key}
 	})
 }
 
+// origin is where a value stands.
+type origin struct {
+	name string
+	text bool // there is nothing but text there: numbers are read from it. YAML has types
+}
+
 // decodeValues sets the members of cfg one by one, so that an error can say which it
-// is and, by origin, where it stands. Flags have been checked when they were parsed.
-func decodeValues(cfg *Config, values map[string]any, origin func(field) string) error {
+// is and, by from, where it stands. Flags have been checked when they were parsed.
+func decodeValues(cfg *Config, values map[string]any, from func(field) origin) error {
 	var errs []error
 	for _, f := range configFields(cfg) {
 		value := values[f.key]
 		if value == nil { // a key without a value is as good as none: the default stays
 			continue
 		}
+		place := from(f)
+		hooks := []mapstructure.DecodeHookFunc{durationHook}
+		if !place.text {
+			hooks = append(hooks, typedHook)
+		}
 		decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-			Result: f.value.Addr().Interface(), WeaklyTypedInput: true, ZeroFields: true, DecodeHook: durationHook,
+			Result: f.value.Addr().Interface(), WeaklyTypedInput: place.text, ZeroFields: true,
+			DecodeHook: mapstructure.ComposeDecodeHookFunc(hooks...),
 		})
 		if err != nil {
 			return fmt.Errorf("configuration: %w", err)
 		}
 		if decoder.Decode(value) != nil { // its text names Go's types, and may hold a password
-			errs = append(errs, fmt.Errorf("%s: want %s", origin(f), f.wants()))
+			errs = append(errs, fmt.Errorf("%s: want %s", place.name, f.wants()))
 		}
 	}
 	return errors.Join(errs...)
@@ -126,6 +142,19 @@ func durationHook(_, to reflect.Type, data any) (any, error) {
 		return time.ParseDuration(v)
 	}
 	return nil, errors.New("a duration has a unit")
+}
+
+// typedHook refuses numbers that mapstructure would cut to fit, weakly typed or not:
+// 4096.7 for a whole number, and what is beyond 64 bits.
+func typedHook(_, to reflect.Type, data any) (any, error) {
+	if to.Kind() != reflect.Int && to.Kind() != reflect.Int64 {
+		return data, nil
+	}
+	switch data.(type) {
+	case int, int64, time.Duration:
+		return data, nil
+	}
+	return nil, errors.New("not a whole number")
 }
 
 // checkKeys refuses keys that are no members of the configuration.
