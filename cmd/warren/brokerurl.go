@@ -43,14 +43,33 @@ func maskURL(raw string) string {
 	return u.Redacted()
 }
 
-// maskWebURL is a URL that may hold a password or a key, for people to read.
+// maskWebURL is a URL that may hold a password or a key, for people to read. A user
+// without a password is masked, too: a token may be given so.
 func maskWebURL(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil || u.Opaque != "" || strings.Contains(u.EscapedPath(), "@") {
 		return "(not a URL)"
 	}
 	if u.RawQuery != "" {
 		u.RawQuery = "xxxxx"
 	}
+	if u.Fragment != "" {
+		u.Fragment, u.RawFragment = "xxxxx", ""
+	}
+	if _, password := u.User.Password(); u.User != nil && !password {
+		u.User = url.User("xxxxx")
+	}
 	return u.Redacted()
+}
+
+// maskStray is a text that stands where no URL belongs, for people to read: what
+// may be one with a password all the same is masked, or not repeated.
+func maskStray(text string) string {
+	switch {
+	case !strings.Contains(text, "@") && !strings.Contains(text, "://"):
+		return text
+	case checkBrokerURL(text) == nil:
+		return maskURL(text)
+	}
+	return "(a URL?)"
 }

@@ -129,12 +129,15 @@ func (c *Config) validateAddresses() error {
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
-		if err != nil || !isWebURL(c.PublicURL) || strings.Trim(u.Path, "/") != "" {
-			errs = append(errs, fmt.Errorf("--public-url %q: want http(s)://host[:port]", c.PublicURL))
+		if err != nil || !isOrigin(c.PublicURL) || strings.Trim(u.Path, "/") != "" {
+			errs = append(errs, fmt.Errorf("--public-url %q: want http(s)://host[:port] and nothing else", maskWebURL(c.PublicURL)))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// isOrigin reports whether it may be an origin, which has no user, query or fragment.
+func isOrigin(raw string) bool { return isWebURL(raw) && !strings.ContainsAny(raw, "@?#") }
 
 func isWebURL(raw string) bool {
 	u, err := url.Parse(raw)
@@ -204,8 +207,8 @@ func (c *Config) validateNetworks() error {
 		}
 	}
 	for _, origin := range c.AllowOrigin {
-		if !isWebURL(origin) { // the rest is checked where the patterns are read
-			errs = append(errs, fmt.Errorf("--allow-origin %q: want https://host[:port], or https://*.host for all below it", origin))
+		if !isOrigin(origin) { // the rest is checked where the patterns are read
+			errs = append(errs, fmt.Errorf("--allow-origin %q: want https://host[:port], or https://*.host for all below it", maskWebURL(origin)))
 		}
 	}
 	return errors.Join(errs...)

@@ -121,9 +121,43 @@ func TestSecretsOfTheKeySetsAddressAreNotPrinted(t *testing.T) {
 	if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "https://user:xxxxx@id.example.org/keys?") {
 		t.Errorf("%v\n%s", err, got)
 	}
+	got, err = configOf(t, nil, "--jwks-url", "https://s3cret@id.example.org/keys#s3cret")
+	if err != nil || strings.Contains(got, "s3cret") || !strings.Contains(got, "https://xxxxx@id.example.org/keys#") {
+		t.Errorf("%v\n%s", err, got)
+	}
 	got, err = configOf(t, nil, "--jwks-url", "ftp://user:s3cret@id.example.org/keys?key=s3cret")
 	if err == nil || strings.Contains(got+err.Error(), "s3cret") {
 		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestOriginsHaveNoSecretsInThem(t *testing.T) {
+	for _, flag := range []string{"--public-url", "--allow-origin"} {
+		for _, url := range []string{
+			"http://user:s3cret@a.example", "http://s3cret@a.example/", "http://a.example/?x=s3cret", "http://a.example?", "http://a.example#s3cret",
+			"user:s3cret@a.example", "http:user:s3cret@a.example", "http://user:12/s3cret@a.example", "http://user:12#s3cret@a.example",
+		} {
+			got, err := configOf(t, nil, flag, url)
+			if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(got+err.Error(), "s3cret") {
+				t.Errorf("%s %s: %v\n%s", flag, url, err, got)
+			}
+		}
+	}
+}
+
+func TestSecretsInTheWrongPlaceAreNotPrinted(t *testing.T) {
+	for _, url := range []string{
+		"amqp://user:s3cret@127.0.0.1/v", "amqp://user:12/s3cret@127.0.0.1/v", "broker=amqp://user:s3cret@127.0.0.1/v", "user:s3cret@127.0.0.1",
+		"https://s3cret@id.example.org/keys", "https://id.example.org/keys?key=s3cret",
+	} {
+		got, err := configOf(t, nil, "--config", writeFile(t, `"`+url+`": x`+"\n"))
+		if err == nil || !strings.Contains(err.Error(), "unknown key") || strings.Contains(got+err.Error(), "s3cret") {
+			t.Errorf("as a key, %s: %v\n%s", url, err, got)
+		}
+		got, err = configOf(t, nil, url)
+		if err == nil || !strings.Contains(err.Error(), "flags only") || strings.Contains(got+err.Error(), "s3cret") {
+			t.Errorf("as an argument, %s: %v\n%s", url, err, got)
+		}
 	}
 }
 

@@ -163,7 +163,7 @@ func checkKeys(cfg *Config, raw map[string]any) error {
 	var errs []error
 	for key := range raw {
 		if !slices.ContainsFunc(fields, func(f field) bool { return f.key == key }) {
-			errs = append(errs, fmt.Errorf("unknown key %q%s", key, suggestion(fields, key)))
+			errs = append(errs, fmt.Errorf("unknown key %q%s", maskStray(key), suggestion(fields, key)))
 		}
 	}
 	return errors.Join(errs...)

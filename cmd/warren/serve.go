@@ -78,7 +78,7 @@ func serveConfig(p process) (*Config, error) {
 		return nil, usageError("%w (see warren serve --help)", err)
 	}
 	if flags.NArg() > 0 {
-		return nil, usageError("serve takes flags only, not %q", flags.Arg(0))
+		return nil, usageError("serve takes flags only, not %q", maskStray(flags.Arg(0)))
 	}
 	cfg, err := loadConfig(flags, *file, p.env)
 	if err != nil {
