@@ -27,18 +27,36 @@ type caller struct {
 	tokenless bool
 }
 
+// ParseNetwork reads a network (CIDR). One of IPv4 addresses written as IPv6, such as
+// ::ffff:10.0.0.0/104, becomes 10.0.0.0/8: peers are compared as IPv4, and would never be
+// in it. One that has more than such addresses is an error.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if err != nil || !network.Addr().Is4In6() {
+		return network, err
+	}
+	const mapped = 96 // bits before the IPv4 address
+	if network.Bits() < mapped {
+		return netip.Prefix{}, errors.New("a network of IPv4 addresses in IPv6 has 96 bits or more")
+	}
+	return netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-mapped), nil
+}
+
 // clientAddress returns the middleware that finds the client's address. Nobody's
 // X-Forwarded-For is believed but the configured proxies'.
 func clientAddress(trusted []string) (func(http.Handler) http.Handler, error) {
-	for _, network := range trusted {
-		if _, err := netip.ParsePrefix(network); err != nil {
-			return nil, fmt.Errorf("trusted proxy %q: %w", network, err)
+	networks := make([]string, len(trusted))
+	for i, text := range trusted {
+		network, err := ParseNetwork(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted proxy %q: %w", text, err)
 		}
+		networks[i] = network.String()
 	}
-	if len(trusted) == 0 {
+	if len(networks) == 0 {
 		return middleware.ClientIPFromRemoteAddr, nil
 	}
-	forwarded := middleware.ClientIPFromXFF(trusted...)
+	forwarded := middleware.ClientIPFromXFF(networks...)
 	return func(next http.Handler) http.Handler {
 		return middleware.ClientIPFromRemoteAddr(forwarded(next)) // the peer, where the header names nobody
 	}, nil

@@ -43,7 +43,10 @@ func TestForwardedAddressesCountFromTrustedProxiesAlone(t *testing.T) {
 	for name, c := range map[string]struct {
 		trusted []string
 		limited bool
-	}{"trusted": {[]string{"127.0.0.0/8"}, false}, "not trusted": {nil, true}} {
+	}{
+		"trusted": {[]string{"127.0.0.0/8"}, false}, "trusted, written as IPv6": {[]string{"::ffff:127.0.0.0/104"}, false},
+		"not trusted": {nil, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t, func(s *setup) {
 				s.options.TrustedProxies = c.trusted

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/warren-gateway/warren/api"
 	"github.com/warren-gateway/warren/api/admission"
 	"github.com/warren-gateway/warren/broker"
 )
@@ -202,7 +202,7 @@ func (c *Config) validateCallers() error {
 func (c *Config) validateNetworks() error {
 	var errs []error
 	for _, network := range c.TrustedProxy {
-		if _, err := netip.ParsePrefix(network); err != nil {
+		if _, err := api.ParseNetwork(network); err != nil {
 			errs = append(errs, fmt.Errorf("--trusted-proxy %q: want a network, as 1.2.3.4/32", network))
 		}
 	}

@@ -271,6 +271,7 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "exchange without type", args: []string{"--exchange", "orders"}, want: "NAME=TYPE"},
 		{name: "exchange type", args: []string{"--exchange", "orders=topc"}, want: `"topc" is no exchange type`},
 		{name: "proxy without a network", args: []string{"--trusted-proxy", "1.2.3.4"}, want: `--trusted-proxy "1.2.3.4": want a network`},
+		{name: "proxies of half IPv4", args: []string{"--trusted-proxy", "::ffff:10.0.0.0/90"}, want: `--trusted-proxy "::ffff:10.0.0.0/90": want a network`},
 		{name: "origin without a scheme", args: []string{"--allow-origin", "app.example.org"}, want: `--allow-origin "app.example.org"`},
 		{name: "JWKS without a scheme", args: []string{"--jwks-url", "login.example.org"}, want: "--jwks-url"},
 		{name: "two sources of keys", args: []string{"--jwks-url", "https://x", "--jwt-key", "y"}, want: "one of them"},

@@ -216,7 +216,7 @@ func (g *gateway) run(ctx context.Context) error {
 func (g *gateway) serveHTTP() error {
 	trusted := make([]netip.Prefix, 0, len(g.cfg.TrustedProxy))
 	for _, cidr := range g.cfg.TrustedProxy {
-		prefix, err := netip.ParsePrefix(cidr)
+		prefix, err := api.ParseNetwork(cidr)
 		if err != nil {
 			return fmt.Errorf("--trusted-proxy %s: %w", cidr, err)
 		}
