@@ -53,6 +53,9 @@ type Options struct {
 	// Listen is the address that the server listens on, host:port, for the
 	// gateway's own origin and the check of Host on loopback. Required.
 	Listen string
+	// ListenName is the host that Listen was given by, another own name of the
+	// gateway unless PublicURL says otherwise; "" or an address is none.
+	ListenName string
 	// PublicURL is how clients reach the gateway, scheme and host, when that is
 	// not Listen; "" is Listen.
 	PublicURL string
@@ -113,7 +116,7 @@ func New(opts Options) (*API, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	origins, err := newOrigins(opts.Listen, opts.PublicURL, opts.AllowOrigins)
+	origins, err := newOrigins(opts.Listen, opts.ListenName, opts.PublicURL, opts.AllowOrigins)
 	if err != nil {
 		return nil, err
 	}

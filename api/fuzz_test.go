@@ -125,7 +125,7 @@ func FuzzQuery(f *testing.F) {
 // FuzzOrigin presents origins to a gateway that allows few: what it allows is
 // one of them, to the letter but for case.
 func FuzzOrigin(f *testing.F) {
-	o, err := newOrigins("127.0.0.1:8080", "", []string{"https://app.example.org", "https://*.pages.example.org"})
+	o, err := newOrigins("127.0.0.1:8080", "", "", []string{"https://app.example.org", "https://*.pages.example.org"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -31,33 +31,18 @@ type origins struct {
 // originPattern is an origin, or with a suffix all below a domain.
 type originPattern struct{ exact, scheme, suffix, port string }
 
-func newOrigins(listen, public string, allow []string) (*origins, error) {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen address: %w", err)
-	}
+// newOrigins reads where the gateway listens (host:port), by which name if it was
+// given one, its public URL if it has one, and the foreign origins it allows.
+func newOrigins(listen, name, public string, allow []string) (*origins, error) {
 	o := &origins{own: map[string]bool{}}
-	address, _ := netip.ParseAddr(host)
-	switch {
-	case public != "":
-		u, err := parseOrigin(public)
-		if err != nil {
-			return nil, fmt.Errorf("public URL: %w", err)
-		}
-		o.secure = u.Scheme == "https"
-		o.hosts = map[string]bool{strings.ToLower(u.Hostname()): true}
-		o.own[hostPort(u)] = true
-	case host == "localhost" || address.IsLoopback():
-		o.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true, host: true}
-		for name := range o.hosts {
-			o.own[net.JoinHostPort(name, port)] = true
-		}
-	default:
-		o.own[net.JoinHostPort("localhost", port)] = true
-		o.own[strings.ToLower(net.JoinHostPort(host, port))] = true
-		if host == "" || address.IsUnspecified() {
-			o.wildcard = port
-		}
+	var err error
+	if public == "" {
+		err = o.ownListener(listen, name)
+	} else {
+		err = o.ownURL(public)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, text := range allow {
 		p, err := parseOriginPattern(text)
@@ -67,6 +52,46 @@ func newOrigins(listen, public string, allow []string) (*origins, error) {
 		o.allowed = append(o.allowed, p)
 	}
 	return o, nil
+}
+
+// ownURL makes the public URL the gateway's own.
+func (o *origins) ownURL(public string) error {
+	u, err := parseOrigin(public)
+	if err != nil {
+		return fmt.Errorf("public URL: %w", err)
+	}
+	o.secure = u.Scheme == "https"
+	o.hosts = map[string]bool{strings.ToLower(u.Hostname()): true}
+	o.own[hostPort(u)] = true
+	return nil
+}
+
+// ownListener makes the listen address the gateway's own, with the name that it was
+// given by: the operator's word, while a name that a client says may be anybody's.
+func (o *origins) ownListener(listen, name string) error {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("listen address: %w", err)
+	}
+	own := []string{"localhost", strings.ToLower(host)}
+	if _, err := netip.ParseAddr(name); err != nil && name != "" {
+		own = append(own, strings.ToLower(name))
+	}
+	address, _ := netip.ParseAddr(host)
+	switch {
+	case host == "localhost" || address.IsLoopback():
+		own = append(own, "127.0.0.1", "::1")
+		o.hosts = map[string]bool{}
+		for _, name := range own {
+			o.hosts[name] = true
+		}
+	case host == "" || address.IsUnspecified():
+		o.wildcard = port
+	}
+	for _, name := range own {
+		o.own[net.JoinHostPort(name, port)] = true
+	}
+	return nil
 }
 
 // parseOrigin reads scheme://host[:port], with nothing after it but a slash.

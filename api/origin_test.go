@@ -11,6 +11,7 @@ import (
 // originCase is one request and whether Host and Origin are good.
 type originCase struct {
 	name, listen, public string
+	listenName           string
 	allow                []string
 	host, origin, site   string
 	arrived              string // the address that the connection came to
@@ -79,9 +80,26 @@ func TestOriginsAndHosts(t *testing.T) {
 		{name: "address it did not arrive at", listen: wildcard, host: "10.0.0.6:8080", origin: "http://10.0.0.6:8080", arrived: "10.0.0.5:8080", refused: true},
 		{name: "listen address behind TLS", listen: named, host: "10.0.0.5:8080", origin: "https://10.0.0.5:8080"},
 	}
+	tryOrigins(t, cases)
+}
+
+func TestNameOfTheListenAddressIsAnOwnOne(t *testing.T) {
+	const loopback, wildcard, network = "127.0.0.1:8080", "0.0.0.0:8080", "10.0.0.5:8080"
+	tryOrigins(t, []originCase{
+		{name: "name it was given", listen: loopback, listenName: "Gate.internal", host: "gate.internal:8080", origin: "http://GATE.internal:8080"},
+		{name: "name it was given, through a tunnel", listen: loopback, listenName: "gate.internal", host: "gate.internal:9999", origin: "http://gate.internal:9999"},
+		{name: "other name beside that", listen: loopback, listenName: "gate.internal", host: "evil.example:8080", wrongHost: true},
+		{name: "name of an address in the network", listen: network, listenName: "gate.internal", host: "gate.internal:8080", origin: "http://gate.internal:8080"},
+		{name: "public URL in place of the name", listen: loopback, listenName: "gate.internal", public: "https://w.example", host: "gate.internal:8080", wrongHost: true},
+		{name: "all addresses are no name", listen: wildcard, listenName: "0.0.0.0", host: "10.0.0.5:8080", origin: "http://0.0.0.0:8080", arrived: "10.0.0.5:8080"},
+	})
+}
+
+func tryOrigins(t *testing.T, cases []originCase) {
+	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			o, err := newOrigins(c.listen, c.public, c.allow)
+			o, err := newOrigins(c.listen, c.listenName, c.public, c.allow)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +118,7 @@ func TestOriginsAndHosts(t *testing.T) {
 }
 
 func TestTwoOriginsAreNone(t *testing.T) {
-	o, err := newOrigins("127.0.0.1:80", "", nil)
+	o, err := newOrigins("127.0.0.1:80", "", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +131,7 @@ func TestTwoOriginsAreNone(t *testing.T) {
 }
 
 func TestLinkFromAnotherSiteOpensTheInspectorAlone(t *testing.T) {
-	o, err := newOrigins("127.0.0.1:80", "", nil)
+	o, err := newOrigins("127.0.0.1:80", "", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +162,7 @@ func TestWrongOriginOptionsAreErrors(t *testing.T) {
 		if c.allow != "" {
 			allow = []string{c.allow}
 		}
-		if _, err := newOrigins(c.listen, c.public, allow); err == nil {
+		if _, err := newOrigins(c.listen, "", c.public, allow); err == nil {
 			t.Errorf("%+v is taken", c)
 		}
 	}

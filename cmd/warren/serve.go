@@ -149,9 +149,13 @@ func (g *gateway) buildAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	name, _, err := net.SplitHostPort(g.cfg.Listen) // the listener knows but the address
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", g.cfg.Listen, err)
+	}
 	opts := api.Options{
 		Broker: g.core, Streams: g.streams, Admission: g.gate, Policy: policy,
-		CapabilityAttach: g.cfg.CapabilityAttach, Listen: g.listener.Addr().String(), PublicURL: g.cfg.PublicURL,
+		CapabilityAttach: g.cfg.CapabilityAttach, Listen: g.listener.Addr().String(), ListenName: name, PublicURL: g.cfg.PublicURL,
 		AllowOrigins: g.cfg.AllowOrigin, TrustedProxies: g.cfg.TrustedProxy,
 		Linger: g.cfg.Linger, StreamLinger: g.cfg.StreamLinger, MaxLinger: g.cfg.MaxLinger,
 		Client: web.Client(), Inspector: web.Inspector(), OpenAPI: warren.OpenAPI, AsyncAPI: warren.AsyncAPI,

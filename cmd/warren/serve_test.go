@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -163,6 +164,35 @@ func TestPortInUseIsAClearError(t *testing.T) {
 		err := run(t.Context(), process{args: args, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}})
 		if err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("%s: error is %v", flag, err)
+		}
+	}
+}
+
+// TestNameOfTheListenAddressIsServed has the name come after the listening, because no
+// name but localhost means loopback on every machine.
+func TestNameOfTheListenAddressIsServed(t *testing.T) {
+	cfg := defaultConfig()
+	cfg.Listen, cfg.AdminListen = "127.0.0.1:0", ""
+	g, err := newGateway(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := g.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	g.cfg.Listen = "gate.internal:0"
+	if err := g.buildAPI(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]int{"gate.internal": 200, "GATE.internal:80": 200, "localhost": 200, "evil.example": 421} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/exchanges", nil)
+		r.Host = host
+		answer := httptest.NewRecorder()
+		g.api.ServeHTTP(answer, r)
+		if answer.Code != want {
+			t.Errorf("host %s: status %d, want %d", host, answer.Code, want)
 		}
 	}
 }
