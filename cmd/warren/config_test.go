@@ -191,7 +191,7 @@ func TestVariablesThatAreNoSettingsAreIgnored(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, mistake := range []string{"WARREN_PORTS=1", "WARREN_ADMIN_PORT=9090"} {
+	for _, mistake := range []string{"WARREN_PORTS=1", "WARREN_PORT=8123", "WARREN_PORT=", "WARREN_PORT_80=1", "WARREN_ADMIN_PORT=9090"} {
 		if _, err := configOf(t, []string{mistake}); err == nil {
 			t.Errorf("%s is taken", mistake)
 		}

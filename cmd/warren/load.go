@@ -23,10 +23,10 @@ const envPrefix = "WARREN_"
 // serviceLink and servicePort match what Kubernetes puts into every pod beside a
 // Service that is called warren or warren-admin, and Docker's links into a
 // container: WARREN_ADMIN_SERVICE_HOST, WARREN_PORT_80_TCP_ADDR, and such as
-// WARREN_ADMIN_PORT=tcp://10.0.0.1:80, which only its value tells from a mistake.
+// WARREN_PORT=tcp://10.0.0.1:80, which only its value tells from a mistake.
 var (
-	serviceLink = regexp.MustCompile(`^WARREN_((\w+_)?SERVICE_(HOST|PORT)|PORT|\w+_PORT_\d+_(TCP|UDP|SCTP))(_|$)`)
-	servicePort = regexp.MustCompile(`^WARREN_\w+_PORT=(tcp|udp|sctp)://`)
+	serviceLink = regexp.MustCompile(`^WARREN_((\w+_)?SERVICE_(HOST|PORT)|(\w+_)?PORT_\d+_(TCP|UDP|SCTP))(_|$)`)
+	servicePort = regexp.MustCompile(`^WARREN_(\w+_)?PORT=(tcp|udp|sctp)://`)
 )
 
 // notSetting are entries of the environment with our prefix that are no members
