@@ -173,6 +173,17 @@ func TestHealth(t *testing.T) {
 	refusal{method: "GET", path: "/v1/sse?exchange=orders", status: 503, code: "shutting_down"}.check(t, g)
 }
 
+// TestProbeByAnotherSpellingIsNone: paths are told apart as they are sent.
+func TestProbeByAnotherSpellingIsNone(t *testing.T) {
+	g := newGateway(t)
+	for _, path := range []string{"/%6civez", "/read%79z"} {
+		refusal{method: "GET", path: path, status: 404, code: "not_found"}.check(t, g)
+		refusal{method: "BREW", path: path, status: 404, code: "not_found"}.check(t, g)
+		refusal{method: "GET", path: path, header: []string{"Host", "evil.example"}, status: 421, code: "wrong_host"}.check(t, g)
+		refusal{method: "GET", path: path, header: []string{"Origin", "https://evil.example"}, status: 403, code: "forbidden_origin"}.check(t, g)
+	}
+}
+
 func TestWhoClosesItsSideGetsNoAnswerRatherThanAnEmptyOne(t *testing.T) {
 	fake := brokertest.NewFake()
 	g := newGateway(t, func(s *setup) { s.source = fake })

@@ -144,6 +144,7 @@ func (a *API) noMethod(w http.ResponseWriter, r *http.Request) {
 	a.refuse(w, r, endpointREST, broker.Errorf(broker.CodeMethodNotAllowed, "this path answers to "+allow))
 }
 
+// routePath is the path that chi routes by: as it was sent, where that is not how Go writes it.
 func routePath(r *http.Request) string {
 	if r.URL.RawPath != "" {
 		return r.URL.RawPath
@@ -189,8 +190,8 @@ func (a *API) guard(next http.Handler) http.Handler {
 			// that would see other requests behind this one than we do (RFC 9112, section 6.3).
 			h.Set("Connection", "close")
 		}
-		if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
-			health.ServeHTTP(w, r)
+		if path := routePath(r); path == "/livez" || path == "/readyz" {
+			health.ServeHTTP(w, r) // has these two, so that it finds nothing unknown
 			return
 		}
 		if !a.origins.servesHost(r.Host) {
