@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/warren-gateway/warren/broker"
@@ -64,8 +65,12 @@ func parseObject(raw []byte, known ...string) (object, error) {
 	out := make(object)
 	_, _ = dec.Token() // the brace; what follows cannot fail, the text is valid
 	for dec.More() {
+		before := dec.InputOffset()
 		token, _ := dec.Token()
 		name, _ := token.(string)
+		if halfPair(raw[before:dec.InputOffset()]) {
+			return nil, invalid(printable(name), "the field's name holds half a surrogate pair")
+		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
 			return nil, invalid("", "this is not valid JSON").WithCause(err)
@@ -197,12 +202,44 @@ func decodeString(field string, raw json.RawMessage) (string, error) {
 	if raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
 		return "", invalid(field, "this must be a string")
 	}
-	// encoding/json makes U+FFFD of half a surrogate pair: a routing key that
-	// the client did not write.
-	if strings.ContainsRune(s, utf8.RuneError) && bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)) {
+	if halfPair(raw) {
 		return "", invalid(field, "the string holds half a surrogate pair")
 	}
 	return s, nil
+}
+
+// halfPair reports whether a string of valid JSON escapes half a surrogate pair.
+// encoding/json would make U+FFFD of it: a routing key that the client did not write.
+func halfPair(raw []byte) bool {
+	const unit = len(`\ud800`)
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		first, ok := escapedUnit(raw[i:])
+		switch {
+		case !ok:
+			i++ // what is escaped, which may be a backslash
+		case !utf16.IsSurrogate(first):
+			i += unit - 1
+		default:
+			second, ok := escapedUnit(raw[i+unit:])
+			if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+				return true
+			}
+			i += 2*unit - 1
+		}
+	}
+	return false
+}
+
+// escapedUnit takes the UTF-16 unit that \u escapes at the beginning of the text, if one does.
+func escapedUnit(text []byte) (rune, bool) {
+	if len(text) < len(`\ud800`) || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(n), err == nil
 }
 
 // decodeTable reads an object as an AMQP field table: integral numbers become

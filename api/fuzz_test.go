@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/bits"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/warren-gateway/warren/broker"
@@ -59,6 +64,7 @@ func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"type":"topic","durable":true}`, `{"routing_key":"a","payload":"b","properties":{"headers":{"a":[{}]},"timestamp":1e3}}`,
 		`{"a":1}{"b":2}`, `{"linger_seconds":3e1}`, `{"properties":{"priority":256}}`, `null`, ` `, `{"":""}`,
+		`{"\ud800":1}`, `{"a":1 , "\udc00\ud800":""}`, `{"\ud83d\ude00":"\ud83d\ude00 \ufffd"}`, "{\"a\":\"\\\\ud800 \uFFFD\"}",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -172,4 +178,53 @@ func FuzzDepth(f *testing.F) {
 			t.Errorf("%q nests %d levels, deeper than %d: %v", raw, most, levels, got)
 		}
 	})
+}
+
+// FuzzHalfPair writes UTF-16 as JSON as escapes and as it is, and wants what its units say: only
+// an escape can be half of a pair, and nothing else may look like one.
+func FuzzHalfPair(f *testing.F) {
+	for _, seed := range []string{"\xd8\x00", "\xd8\x3d\xde\x00\xff\xfd", "\xdc\x00\xd8\x00", "\x00\\\x00u\x00d\x008\x000\x000", "\xd8\x00\xd8\x00\xdc\x00"} {
+		f.Add([]byte(seed), uint64(0))
+		f.Add([]byte(seed), uint64(0x123456789abcdef))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, ways uint64) {
+		var units []uint16
+		for i := 0; i+1 < len(raw); i += 2 {
+			units = append(units, uint16(raw[i])<<8|uint16(raw[i+1]))
+		}
+		text := jsonOf(units, ways)
+		want := !slices.Equal(utf16.Encode(utf16.Decode(units)), units)
+		s, err := decodeString("x", []byte(text))
+		if (err != nil) != want || err == nil && s != string(utf16.Decode(units)) {
+			t.Errorf("%s is %q (%v), half a pair: %v", text, s, err, want)
+		}
+		if len(units) == 0 {
+			return
+		}
+		body, err := parseObject([]byte(`{"":"\ud800" , ` + text + ` : 1}`))
+		if (err != nil) != want || err == nil && !body.has(s) {
+			t.Errorf("%s as a name: %q (%v), half a pair: %v", text, body, err, want)
+		}
+	})
+}
+
+// jsonOf writes a JSON string, each unit as two bits of ways say.
+func jsonOf(units []uint16, ways uint64) string {
+	var sb strings.Builder
+	sb.WriteByte('"')
+	for i, unit := range units {
+		switch way := bits.RotateLeft64(ways, 2*i) & 3; {
+		case way == 0:
+			fmt.Fprintf(&sb, `\u%04x`, unit)
+		case way == 1 || unit < ' ' || utf16.IsSurrogate(rune(unit)):
+			fmt.Fprintf(&sb, `\u%04X`, unit)
+		case unit == '"' || unit == '\\':
+			sb.WriteByte('\\')
+			fallthrough
+		default:
+			sb.WriteRune(rune(unit))
+		}
+	}
+	sb.WriteByte('"')
+	return sb.String()
 }

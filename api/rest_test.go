@@ -74,6 +74,20 @@ func TestSixtyFifthBindingReachesTheLimit(t *testing.T) {
 	}
 }
 
+// TestStringsThatOnlyLookLikeHalfASurrogateAreTaken: U+FFFD is a character as any other.
+func TestStringsThatOnlyLookLikeHalfASurrogateAreTaken(t *testing.T) {
+	g := newGateway(t)
+	g.declare("orders", "topic")
+	for sent, want := range map[string]string{
+		`\ud83d\ude00 ` + "\uFFFD": "😀 \uFFFD", `\uD83D\uDE00\ufffd`: "😀\uFFFD", `\\ud800 ` + "\uFFFD": `\ud800 ` + "\uFFFD", `\\\ud83d\ude00`: `\😀`,
+	} {
+		made := g.create(`{"bindings":[{"exchange":"orders","routing_key":"` + sent + `","arguments":{"` + sent + `":1}}]}`)
+		if got := made.Bindings[0]; got.RoutingKey != want || got.Arguments[want] != 1.0 {
+			t.Errorf("%s became %q and %v", sent, got.RoutingKey, got.Arguments)
+		}
+	}
+}
+
 func TestHeadAndOptions(t *testing.T) {
 	g := newGateway(t)
 	g.declare("orders", "topic")
