@@ -41,9 +41,12 @@ func (s *session) release() { s.slot.Release() }
 
 // identify takes the token of a first message, and counts the stream for the
 // caller it names rather than the address.
-func (s *session) identify(ctx context.Context, token string) error {
+func (s *session) identify(ctx context.Context, token string, to target) error {
 	c, err := s.api.callerOf(ctx, token)
 	if err != nil {
+		return err
+	}
+	if err := to.allow(c); err != nil {
 		return err
 	}
 	slot, err := s.api.opts.Admission.Stream(c.key)
@@ -66,14 +69,14 @@ func (a *API) callerOf(ctx context.Context, token string) (caller, error) {
 }
 
 // open attaches. On an error it has released the session.
-func (s *session) open(ctx context.Context, t broker.Transport, attach attach) error {
+func (s *session) open(ctx context.Context, t broker.Transport, to target) error {
 	opened := false
 	defer func() {
 		if !opened { // also when something panics
 			s.release()
 		}
 	}()
-	attachment, err := attach(ctx, s.caller, t)
+	attachment, err := to.attach(ctx, s.caller, t)
 	if err != nil {
 		return err
 	}

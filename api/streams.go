@@ -9,40 +9,38 @@ import (
 	"github.com/warren-gateway/warren/transport"
 )
 
-// attach finds or makes the subscription that a stream asks for and attaches to
-// it. It is the same for both transports, and holds nothing of the HTTP request.
-type attach func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error)
+// target is what a stream asks for. It is the same for both transports, and holds
+// nothing of the HTTP request.
+type target struct {
+	// allow refuses what no cap needs to be asked for: what does not exist, or is not for
+	// this caller. It takes nothing, so that there is nothing to give back.
+	allow func(c caller) error
+	// attach finds or makes the subscription and attaches to it. allow comes before.
+	attach func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error)
+}
 
 // streamByBindings serves GET /v1/sse.
 func (a *API) streamByBindings(w http.ResponseWriter, r *http.Request, c caller) error {
+	if c.tokenless {
+		return errTokenMissing()
+	}
 	want, err := a.parseWant(r, endpointSSE)
 	if err != nil {
 		return err
 	}
-	if c.tokenless {
-		return errTokenMissing()
-	}
-	if r.Method == http.MethodHead {
-		return a.headStream(w, a.mayAsk(c, want))
-	}
-	return a.stream(w, r, c, a.attachByBindings(want))
+	return a.stream(w, r, c, a.byBindings(want))
 }
 
 // streamByID serves GET /v1/subscriptions/{id}/sse.
 func (a *API) streamByID(w http.ResponseWriter, r *http.Request, c caller) error {
+	if c.tokenless && !a.opts.CapabilityAttach {
+		return errTokenMissing()
+	}
 	place, err := parsePlace(r)
 	if err != nil {
 		return err
 	}
-	if c.tokenless && !a.opts.CapabilityAttach {
-		return errTokenMissing()
-	}
-	id := parameter(r, "id")
-	if r.Method == http.MethodHead {
-		_, err := a.mayAttach(c, id)
-		return a.headStream(w, err)
-	}
-	return a.stream(w, r, c, a.attachByID(id, place))
+	return a.stream(w, r, c, a.byID(parameter(r, "id"), place))
 }
 
 // socketByBindings serves GET /v1/ws.
@@ -51,7 +49,7 @@ func (a *API) socketByBindings(w http.ResponseWriter, r *http.Request, c caller)
 	if err != nil {
 		return err
 	}
-	return a.socket(w, r, c, c.tokenless, a.attachByBindings(want))
+	return a.socket(w, r, c, c.tokenless, a.byBindings(want))
 }
 
 // socketByID serves GET /v1/subscriptions/{id}/ws.
@@ -61,7 +59,7 @@ func (a *API) socketByID(w http.ResponseWriter, r *http.Request, c caller) error
 		return err
 	}
 	needAuth := c.tokenless && !a.opts.CapabilityAttach
-	return a.socket(w, r, c, needAuth, a.attachByID(parameter(r, "id"), place))
+	return a.socket(w, r, c, needAuth, a.byID(parameter(r, "id"), place))
 }
 
 func parsePlace(r *http.Request) (place, error) {
@@ -73,24 +71,27 @@ func parsePlace(r *http.Request) (place, error) {
 }
 
 // headStream answers HEAD, which attaches and creates nothing.
-func (a *API) headStream(w http.ResponseWriter, err error) error {
-	if err == nil && a.isDraining() {
-		err = broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
-	}
-	if err != nil {
-		return err
+func (a *API) headStream(w http.ResponseWriter) error {
+	if a.isDraining() {
+		return errDraining()
 	}
 	a.opts.Streams.HeadSSE(w)
 	return nil
 }
 
 // stream opens an SSE stream.
-func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, attach attach) error {
+func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, to target) error {
+	if err := to.allow(c); err != nil {
+		return err
+	}
+	if r.Method == http.MethodHead {
+		return a.headStream(w)
+	}
 	s, err := a.newSession(c)
 	if err != nil {
 		return err
 	}
-	if err := s.open(r.Context(), broker.SSE, attach); err != nil {
+	if err := s.open(r.Context(), broker.SSE, to); err != nil {
 		return err
 	}
 	a.opts.Streams.ServeSSE(w, r, s.attachment, s)
@@ -99,7 +100,12 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, attach at
 
 // socket opens a WebSocket, or refuses after the handshake. Without a token the
 // address is counted until the first message says whose stream it is.
-func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth bool, attach attach) error {
+func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth bool, to target) error {
+	if !needAuth {
+		if err := to.allow(c); err != nil {
+			return err
+		}
+	}
 	s, err := a.newSession(c)
 	if err != nil {
 		return err
@@ -107,7 +113,7 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 	a.opts.Streams.ServeWS(w, r, transport.Handshake{
 		NeedAuth: needAuth,
 		Open: func(ctx context.Context, token *string) (transport.Opened, error) {
-			if err := s.openSocket(ctx, token, attach); err != nil {
+			if err := s.openSocket(ctx, token, to); err != nil {
 				return transport.Opened{}, a.socketRefused(ctx, err)
 			}
 			return transport.Opened{
@@ -120,14 +126,14 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 }
 
 // openSocket takes the token of the first message, if there is one, and attaches.
-func (s *session) openSocket(ctx context.Context, token *string, attach attach) error {
+func (s *session) openSocket(ctx context.Context, token *string, to target) error {
 	if token != nil {
-		if err := s.identify(ctx, *token); err != nil {
+		if err := s.identify(ctx, *token, to); err != nil {
 			s.release()
 			return err
 		}
 	}
-	return s.open(ctx, broker.WS, attach)
+	return s.open(ctx, broker.WS, to)
 }
 
 // socketRefused classifies and counts a refusal that transport answers.
@@ -137,31 +143,36 @@ func (a *API) socketRefused(ctx context.Context, err error) error {
 	return refused
 }
 
-// attachByID attaches to the owned subscription with the id.
-func (a *API) attachByID(id string, place place) attach {
-	return func(_ context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
-		if a.isDraining() {
-			return nil, broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
-		}
-		sub, err := a.mayAttach(c, id)
-		if err != nil {
-			return nil, err
-		}
-		return sub.Attach(broker.AttachSpec{Transport: t, Start: place.start()})
-	}
+func errDraining() error {
+	return broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
 }
 
-// mayAttach returns the subscription with the id if the caller may listen to it:
-// with a token that grants what can be read from it, or where the id suffices.
-func (a *API) mayAttach(c caller, id string) (*broker.Subscription, error) {
-	sub, ok := a.opts.Broker.Get(id)
-	if !ok {
-		return nil, errNoSubscription()
+// byID attaches to the owned subscription with the id, for callers with a token that
+// grants what can be read from it, or where the id suffices.
+func (a *API) byID(id string, place place) target {
+	find := func(c caller) (*broker.Subscription, error) {
+		if a.isDraining() { // first: what a drain has ended is not gone for good
+			return nil, errDraining()
+		}
+		sub, ok := a.opts.Broker.Get(id)
+		if !ok {
+			return nil, errNoSubscription()
+		}
+		return sub, a.mayRead(c, sub)
 	}
-	if err := a.mayRead(c, sub); err != nil {
-		return nil, err
+	return target{
+		allow: func(c caller) error {
+			_, err := find(c)
+			return err
+		},
+		attach: func(_ context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
+			sub, err := find(c) // again: its bindings may have changed
+			if err != nil {
+				return nil, err
+			}
+			return sub.Attach(broker.AttachSpec{Transport: t, Start: place.start()})
+		},
 	}
-	return sub, nil
 }
 
 // mayRead checks what can be read from a subscription. For its owner, whose own
@@ -193,29 +204,25 @@ func (a *API) mayListen(c caller, bindings []broker.Binding) error {
 	return nil
 }
 
-// mayAsk checks what a stream asks for against configuration and grants.
-func (a *API) mayAsk(c caller, w want) error {
-	return w.bindings.locate(a.mayBind(c, w.bindings.list))
-}
-
-// attachByBindings attaches to the shared subscription of the bindings, or to one of the caller's own.
-func (a *API) attachByBindings(w want) attach {
-	return func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
-		if err := a.mayAsk(c, w); err != nil {
-			return nil, err
-		}
-		if a.isDraining() {
-			return nil, broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
-		}
-		if w.shared {
-			att, err := a.attachShared(ctx, c, t, w)
+// byBindings attaches to the shared subscription of the bindings, or to one of the
+// caller's own, where configuration and grants allow them.
+func (a *API) byBindings(w want) target {
+	return target{
+		allow: func(c caller) error { return w.bindings.locate(a.mayBind(c, w.bindings.list)) },
+		attach: func(ctx context.Context, c caller, t broker.Transport) (*broker.Attachment, error) {
+			if a.isDraining() {
+				return nil, errDraining()
+			}
+			if w.shared {
+				att, err := a.attachShared(ctx, c, t, w)
+				return att, w.bindings.locate(err)
+			}
+			if att := a.comeBack(c, t, w); att != nil {
+				return att, nil
+			}
+			att, err := a.attachNew(ctx, c, t, w)
 			return att, w.bindings.locate(err)
-		}
-		if att := a.comeBack(c, t, w); att != nil {
-			return att, nil
-		}
-		att, err := a.attachNew(ctx, c, t, w)
-		return att, w.bindings.locate(err)
+		},
 	}
 }
 

@@ -333,6 +333,42 @@ func TestBoundsOfOneCaller(t *testing.T) {
 	}
 }
 
+// TestWhatIsRefusedForGoodIsSoAtACap: an EventSource whose subscription is gone must
+// stop, not come back for ever because the caller has as many streams as it may.
+func TestWhatIsRefusedForGoodIsSoAtACap(t *testing.T) {
+	i := newIssuer(t)
+	token := i.token("alice", time.Hour, "orders=#")
+	for mode, use := range map[string]func(*setup){"anonymous": func(*setup) {}, "tokens": i.use} {
+		t.Run(mode, func(t *testing.T) {
+			g := newGateway(t, use, func(s *setup) { s.bounds.StreamsPerCaller = 1 })
+			g.declare("orders", "topic")
+			one := g.stream("/v1/sse?exchange=orders", bearer(token)...)
+			one.expect("ready")
+			for _, c := range []struct {
+				sse, ws, code string
+				status, bye   int
+			}{
+				{"/v1/subscriptions/nope/sse", "/v1/subscriptions/nope/ws", "subscription_not_found", 404, 4404},
+				{"/v1/sse?exchange=warren.x", "/v1/ws?exchange=warren.x", "forbidden_binding", 403, 4403},
+			} {
+				a := g.do("GET", c.sse, "", append(bearer(token), "Accept", "text/event-stream")...)
+				if a.status != c.status || a.problem(t).Code != c.code {
+					t.Errorf("%s: %d %s, want %d %s", c.sse, a.status, a.body, c.status, c.code)
+				}
+				g.socket(c.ws, bearer(token)...).expectBye(c.bye, c.code)
+				if mode == "tokens" {
+					s := g.socket(c.ws)
+					s.send(`{"type":"auth","token":"` + token + `"}`)
+					s.expectBye(c.bye, c.code)
+				}
+			}
+			one.close()
+			g.countsAreZero()
+			g.stream("/v1/sse?exchange=orders", bearer(token)...).expect("ready")
+		})
+	}
+}
+
 func TestRefusedStreamsComeBackInASecondAtTheEarliest(t *testing.T) {
 	g := newGateway(t, func(s *setup) { s.bounds.RequestRate, s.bounds.RequestBurst = 100, 1 })
 	g.declare("orders", "topic")

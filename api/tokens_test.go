@@ -82,6 +82,8 @@ func TestTokensDecideWhoMayDoWhat(t *testing.T) {
 		{name: "no token, stream", method: "GET", path: "/v1/sse?exchange=orders", status: 401, code: "unauthorized"},
 		{name: "no token, EventSource", method: "GET", path: "/v1/sse?exchange=orders", header: []string{"Accept", "text/event-stream"}, status: 401, code: "unauthorized"},
 		{name: "no token, by id", method: "GET", path: self + "/sse", status: 401, code: "unauthorized"},
+		{name: "no token before a bad query", method: "GET", path: "/v1/sse?bogus=1", status: 401, code: "unauthorized"},
+		{name: "no token before a bad place", method: "GET", path: self + "/sse?after=%3f", status: 401, code: "unauthorized"},
 		with(refusal{name: "bad token", method: "GET", path: self, status: 401, code: "unauthorized"}, "a.b.c"),
 		{name: "token in the query of REST", method: "GET", path: self + "?access_token=" + alice, status: 401, code: "unauthorized"},
 		with(refusal{name: "not granted", method: "POST", path: "/v1/subscriptions", body: us, status: 403, code: "forbidden_binding", binding: 1}, alice),
