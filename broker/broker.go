@@ -60,10 +60,11 @@ type Broker struct {
 
 // flight is the making of a shared subscription that several callers wait for.
 type flight struct {
-	done    chan struct{}
-	sub     *Subscription
-	err     error
-	refused bool // by the leader's own admission: the others try for themselves
+	bindings []Binding // as the leader has them
+	done     chan struct{}
+	sub      *Subscription
+	err      error
+	refused  bool // by the leader's own admission: the others try for themselves
 }
 
 // Spec says what subscription to make.
@@ -134,7 +135,7 @@ func (b *Broker) Share(ctx context.Context, spec Spec) (*Subscription, error) {
 		if !under {
 			// The error stands until lead has another, so that a panic there is
 			// none here.
-			f = &flight{done: make(chan struct{}), err: errors.New("a shared subscription was not made")}
+			f = &flight{bindings: spec.Bindings, done: make(chan struct{}), err: errors.New("a shared subscription was not made")}
 			b.flights[key] = f
 		}
 		b.mu.Unlock()
@@ -144,8 +145,12 @@ func (b *Broker) Share(ctx context.Context, spec Spec) (*Subscription, error) {
 		}
 		select {
 		case <-f.done:
-			if !f.refused {
-				return f.sub, f.err
+			switch {
+			case f.refused:
+			case f.err != nil: // about a binding that this request may have elsewhere
+				return nil, requestIndex(f.err, f.bindings, spec.Bindings)
+			default:
+				return f.sub, nil
 			}
 		case <-ctx.Done():
 			return nil, Errorf(CodeBrokerTimeout, "the broker took too long").WithCause(ctx.Err())

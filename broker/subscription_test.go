@@ -143,6 +143,28 @@ func TestCapsOfTheCore(t *testing.T) {
 	})
 }
 
+func TestWhoSharesACreationThatIsRefusedIsToldOfItsOwnBinding(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		release := w.fake.Hold(brokertest.OpOpen)
+		w.fake.Fail(brokertest.OpOpen, broker.Errorf(broker.CodeExchangeNotFound, "").WithBinding(1))
+		var group sync.WaitGroup
+		ask := func(index int, exchanges ...string) {
+			group.Go(func() {
+				_, err := w.broker.Share(t.Context(), broker.Spec{Bindings: w.bindings(exchanges...)})
+				if e := broker.AsError(err); e == nil || e.Code != broker.CodeExchangeNotFound || e.Binding != index {
+					t.Errorf("%v: %+v", exchanges, err)
+				}
+			})
+			synctest.Wait()
+		}
+		ask(1, "a", "missing") // the first makes it
+		ask(0, "missing", "a")
+		ask(2, "a", "a", "missing")
+		release()
+		group.Wait()
+	})
+}
+
 func TestStreamsThatAskForTheSameShareOneCreation(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		release := w.fake.Hold(brokertest.OpOpen)
