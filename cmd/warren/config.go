@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -223,6 +224,8 @@ func (c *Config) validateBounds() error {
 		switch {
 		case !f.positive():
 			errs = append(errs, fmt.Errorf("--%s %v: must be more than zero", f.flag, f.value.Interface()))
+		case f.value.CanFloat() && math.IsInf(f.value.Float(), 1):
+			errs = append(errs, fmt.Errorf("--%s %v: no bound can be turned off", f.flag, f.value.Interface()))
 		case !f.wholeSeconds():
 			errs = append(errs, fmt.Errorf("--%s %v: want whole seconds, as 30s", f.flag, f.value.Interface()))
 		}

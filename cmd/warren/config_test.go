@@ -261,6 +261,8 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "two mistakes", env: []string{"WARREN_PREFETCH=many", "WARREN_DEMO=perhaps"}, want: "WARREN_DEMO: want true or false"},
 		{name: "zero", args: []string{"--max-streams", "0"}, want: "--max-streams 0"},
 		{name: "negative", args: []string{"--create-rate", "-1"}, want: "--create-rate -1"},
+		{name: "no bound", args: []string{"--create-rate", "Inf"}, want: "no bound can be turned off"},
+		{name: "no bound in the file", file: "create_rate: .inf\n", want: "no bound can be turned off"},
 		{name: "prefetch of AMQP", args: []string{"--prefetch", "70000"}, want: "65535"},
 		{name: "open to the world", args: []string{"--listen", ":8080"}, want: "--anonymous"},
 		{name: "no port", args: []string{"--listen", "localhost"}, want: "host:port"},
