@@ -48,7 +48,7 @@ type eventSource struct {
 	failed chan error
 
 	mu    sync.Mutex // guards the rest
-	cut   func()     // ends the response that is read
+	cut   func()     // ends the response that is read; nothing of it comes any more
 	proto string     // of the newest response
 
 	retry time.Duration // used by run alone
@@ -106,12 +106,14 @@ func (e *eventSource) once(ctx context.Context) error {
 	if err != nil {
 		return nil // an EventSource comes back after a failure of the network
 	}
+	over := make(chan struct{})
+	defer close(over)
 	defer resp.Body.Close()
 	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
 		return fmt.Errorf("an EventSource gives up on %s %s", resp.Status, kind)
 	}
 	e.mu.Lock()
-	e.cut, e.proto = cancel, resp.Proto
+	e.cut, e.proto = func() { cancel(); <-over }, resp.Proto
 	e.mu.Unlock()
 	if events := e.read(resp); events == 0 {
 		select {
