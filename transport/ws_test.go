@@ -78,9 +78,7 @@ func TestCloseReasonThatIsNoTextIsNotEchoed(t *testing.T) {
 	s := g.socket("/ws")
 	s.next("ready")
 	s.write(frame(0x88, "\x03\xe8\xff\xff"))
-	if first, payload, err := s.read(); err != nil || first != 0x88 || payload != "\x03\xef" {
-		t.Errorf("got %x %q %v", first, payload, err)
-	}
+	s.bye(4400, "protocol_error")
 	g.ended(1)
 }
 

@@ -61,6 +61,7 @@ type wsConn struct {
 	replies []broker.Frame
 	pong    []byte // payload of the pong that is due; of several pings the last (RFC 6455, section 5.5.3)
 	echo    []byte // the library's close frame
+	garbled bool   // echo has a reason that is no text
 	pongDue bool
 	pingDue bool
 	serving bool      // the stream is open: what the client sends is for a reader
@@ -74,9 +75,6 @@ func newWSConn() *wsConn {
 	w.space.L, w.ready.L = &w.mu, &w.mu
 	return w
 }
-
-// invalidPayload is the close code for text that is not UTF-8 (RFC 6455, section 7.4.1).
-const invalidPayload = 1007
 
 // errNothing is what the library's read gets where it would have to wait for
 // the first byte of a frame that begins a message. It has taken nothing of one
@@ -115,9 +113,7 @@ func (w *wsConn) Write(p []byte) (int, error) {
 		w.pongDue = true
 	case opClose:
 		w.echo = bytes.Clone(p)
-		if len(p) > 4 && !utf8.Valid(p[4:]) { // The library echoes the client's reason, and this one must not be sent (RFC 6455, section 5.5.1).
-			w.echo = append(appendHeader(nil, opClose, 2), invalidPayload>>8, invalidPayload&0xff)
-		}
+		w.garbled = len(p) > 4 && !utf8.Valid(p[4:]) // the client's reason, which must be UTF-8 (RFC 6455, section 5.5.1)
 	}
 	w.mu.Unlock()
 	w.st.notify(flagReply)
@@ -295,7 +291,10 @@ func (w *wsConn) readAll() bool {
 
 // readFailed tells a client that closed or vanished from one that broke RFC 6455.
 func (w *wsConn) readFailed(err error) {
-	if websocket.CloseStatus(err) != -1 || w.readErr != nil {
+	w.mu.Lock()
+	garbled := w.garbled
+	w.mu.Unlock()
+	if !garbled && (websocket.CloseStatus(err) != -1 || w.readErr != nil) {
 		w.st.notify(flagGone)
 		return
 	}
