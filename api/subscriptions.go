@@ -8,6 +8,9 @@ import (
 	"github.com/warren-gateway/warren/broker"
 )
 
+// listWait is how long a list waits for its turn.
+const listWait = 5 * time.Second
+
 // deleteWait is how long a DELETE waits for the queue to be gone at the broker.
 const deleteWait = 5 * time.Second
 
@@ -79,14 +82,19 @@ func (a *API) linger(body object) (time.Duration, error) {
 
 // listSubscriptions writes one subscription after the other, for one request of
 // a caller at a time: a whole list can have several megabytes, and who does not
-// read must not have many of them wait for that.
+// read must not have many of them wait for that. Nor does the line grow: who would
+// have to wait for longer than listWait is refused.
 func (a *API) listSubscriptions(w http.ResponseWriter, r *http.Request, c caller) error {
 	if a.opts.Verifier == nil {
 		return broker.Errorf(broker.CodeForbidden, "without tokens, knowing a subscription's id is owning it; there is no list")
 	}
-	end, err := a.lists.take(r.Context(), c.key)
+	ctx, cancel := context.WithTimeout(r.Context(), listWait)
+	defer cancel()
+	end, err := a.lists.take(ctx, c.key)
 	if err != nil {
-		return err // the client is gone
+		refusal := broker.Errorf(broker.CodeRateLimited, "another list of this caller is being read; there is one at a time")
+		refusal.RetryAfter = listWait
+		return refusal
 	}
 	defer end()
 	limitAnswer(w) // anew: it had to wait
