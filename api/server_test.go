@@ -212,3 +212,36 @@ func TestEventStreamsWorkOverHTTP2(t *testing.T) {
 	s.expect("message")
 	g.streams.Close()
 }
+
+// TestHTTP2ClientThatIsGoneWithoutAWordLosesItsStreams has one that answers no ping, as behind a network that was cut.
+func TestHTTP2ClientThatIsGoneWithoutAWordLosesItsStreams(t *testing.T) {
+	g := newGateway(t)
+	g.declare("orders", "topic")
+	server := httptest.NewUnstartedServer(g.api)
+	server.EnableHTTP2 = true
+	server.Config = api.NewServer(g.api, slog.New(slog.DiscardHandler))
+	if h2 := server.Config.HTTP2; h2 == nil || h2.SendPingTimeout <= 0 || h2.PingTimeout <= 0 {
+		t.Fatalf("HTTP/2 pings: %+v", h2)
+	}
+	server.Config.HTTP2.SendPingTimeout = 250 * time.Millisecond // the mechanism, in a test's time
+	server.Config.HTTP2.PingTimeout = 250 * time.Millisecond
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
+	conn, err := d.DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	// The preface, empty settings, and the headers of one request (RFC 9113, sections 3.4 and 4.1; RFC 7541, section 6).
+	const path = "/v1/sse?exchange=orders&share=false"
+	headers := "\x82\x87" + "\x04" + string(rune(len(path))) + path + "\x01" + string(rune(len(g.addr))) + g.addr
+	const endOfStreamAndHeaders = "\x05"
+	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"+
+		"\x00\x00"+string(rune(len(headers)))+"\x01"+endOfStreamAndHeaders+"\x00\x00\x00\x01"+headers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.eventually("the stream is open", func() bool { return g.gate.Counts().Streams == 1 })
+	g.eventually("it is not counted any more", func() bool { return g.gate.Counts().Streams == 0 })
+}
