@@ -112,6 +112,18 @@ func TestRequestsBeforeTheEndAreAnswered(t *testing.T) {
 	}
 }
 
+// TestNoAnswerComesBeforeReady has requests and the end come with the handshake.
+func TestNoAnswerComesBeforeReady(t *testing.T) {
+	for range 50 {
+		g := newGateway(t, setup{})
+		s := g.socket("/ws", append(frame(0x81, `{"type":"ping"}`), frame(0x88, "\x03\xe8")...))
+		first, payload, err := s.read()
+		if err != nil || first != 0x88 && !strings.HasPrefix(payload, `{"type":"ready"`) {
+			t.Fatalf("first came %x %q %v", first, payload, err)
+		}
+	}
+}
+
 func TestPingIsAnsweredBetweenFrames(t *testing.T) {
 	g := newGateway(t, setup{})
 	s := g.socket("/ws", frame(0x89, "early"))

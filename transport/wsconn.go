@@ -307,12 +307,13 @@ func (w *wsConn) readFailed(err error) {
 // goodbye ends the conversation: the client's close frame is echoed, or the
 // bye and a close frame are sent and the client gets a moment to answer, because
 // closing with unread data would reset the connection and could cost it the bye.
-// Answers that are due come before either: what was asked for was done.
+// Answers that are due come before either, since what was asked for was done; but
+// not before ready, which is the first frame of all.
 func (w *wsConn) goodbye(out output, reason Reason, bye broker.Frame, patience time.Duration) {
 	w.mu.Lock()
 	echo := w.echo
 	var b []byte
-	if reason != ReasonSlowReader && (reason != ReasonClientGone || echo != nil) {
+	if w.st.written > 0 && reason != ReasonSlowReader && (reason != ReasonClientGone || echo != nil) {
 		for _, f := range w.replies {
 			b = appendText(b, f.JSON())
 		}
