@@ -160,6 +160,8 @@ export interface WarrenOptions extends Cancellable {
   highWater?: number;
   /** The same in characters of JSON. Default 8 Mi. */
   highWaterBytes?: number;
+  /** Reads the JSON of each frame, for who needs integers beyond 2^53 to the digit. Default JSON.parse; the same members must come out. */
+  parse?: (text: string) => any;
 }
 
 /** The options of a Warren hold for its subscriptions; those of timing, transport and water marks can be given here too. */

@@ -11,6 +11,7 @@ const DEFAULTS = {
   upgradeAfter: 60_000,
   highWater: 4096,
   highWaterBytes: 8 << 20,
+  parse: JSON.parse,
 };
 const STEADY = 5_000; // ms: a stream that lived this long was a good one
 const GRACE = 5_000; // ms for an answer after a wake-up
@@ -466,7 +467,7 @@ export class Subscription extends EventTarget {
     const current = () => link === this.#link || link === this.#candidate;
     const onEnd = (end) => current() && this.#ended(link, end);
     const onData = (text) => {
-      const frame = attempt(() => JSON.parse(text));
+      const frame = attempt(() => this.#settings.parse(text));
       if (!frame) onEnd({ reason: "not_json" });
       else if (current()) this.#receive(link, frame, text.length);
     };

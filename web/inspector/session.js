@@ -1,7 +1,7 @@
 // One subscription at a time, from Start to Stop. It is one of the page's own, so that bindings can change while it
 // listens, and is made by REST, so that a refusal comes with all the server's words.
 import { Warren } from "../warren.js";
-import { Digits } from "./digits.js";
+import { readFrame } from "./digits.js";
 
 /** Where the gateway is: this file is at /inspector/ below it. */
 export const base = new URL("..", import.meta.url).href.replace(/\/$/, "");
@@ -10,7 +10,6 @@ const EVENTS = ["message", "gap", "bindings", "ready"];
 const LINGER = 60; // seconds, for a laptop that is closed for a moment
 
 export class Session extends EventTarget {
-  #digits = new Digits();
   #token;
   #warren;
   #sub;
@@ -26,7 +25,7 @@ export class Session extends EventTarget {
   }
 
   #gateway() {
-    return new Warren(base, { token: this.#token, ...this.#digits.options });
+    return new Warren(base, { token: this.#token, parse: readFrame });
   }
 
   get state() {
@@ -70,12 +69,7 @@ export class Session extends EventTarget {
   #follow(sub) {
     this.#sub = sub;
     this.#paused = false;
-    this.#digits.clear();
-    for (const type of EVENTS) sub.on(type, (frame) => {
-      if (sub !== this.#sub) return;
-      if (type === "message") frame.propertiesText = this.#digits.take(frame.id);
-      this.#tell("frame", frame);
-    });
+    for (const type of EVENTS) sub.on(type, (frame) => { if (sub === this.#sub) this.#tell("frame", frame); });
     sub.on("state", (detail) => {
       if (sub !== this.#sub) return;
       if (detail.state === "closed") this.error = sub.error;

@@ -175,3 +175,12 @@ test("bytes() gives the payload of each encoding", () => {
   assert.deepEqual([...bytes({ payload: "é", payload_encoding: "string" })], [0xc3, 0xa9]);
   assert.deepEqual([...bytes({ payload: [1], payload_encoding: "json" })], [91, 49, 93]);
 });
+
+test("frames are read by the function that is given", async (t) => {
+  const parse = (text) => JSON.parse(text, (name, value) => (name === "payload" ? BigInt(value) : value));
+  const { sub, attachment } = await subscribed(t, { parse });
+  const got = collect(sub, "message", payload);
+  attachment.messages(7);
+  await until(() => got.length === 1);
+  assert.equal(got[0], 7n);
+});

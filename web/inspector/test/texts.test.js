@@ -68,7 +68,7 @@ test("a line of JSON keeps the digits, and other payloads their encoding", () =>
 test("properties keep digits that a number does not", () => {
   const frame = (properties, payload = "x") => `{"type":"message","id":"s.1","exchange":"e","routing_key":"k","properties":${properties},"payload":${JSON.stringify(payload)},"payload_encoding":"string"}`;
   const long = '{"headers":{"id":9007199254740993,"payload":"x","list":[1,-12345678901234567890]}}';
-  for (const payload of ["x", '{"properties":{},"payload":"1"}', ',"payload":"', ""]) assert.deepEqual(longProperties(frame(long, payload)), ["s.1", long], payload);
+  for (const payload of ["x", '{"properties":{},"payload":"1"}', ',"payload":"', ""]) assert.equal(longProperties(frame(long, payload)), long, payload);
   for (const [properties, payload] of [["{}", "[9007199254740993]"], ['{"message_id":"9007199254740993"}'], ['{"timestamp":1700000000}']]) assert.equal(longProperties(frame(properties, payload)), undefined);
   for (const text of [long, '{"type":"gap","id":"s.1","missed":9007199254740993}', `{"type":"message","id":"s.1","payload":"x","properties":${long}}`]) assert.equal(longProperties(text), undefined);
 
