@@ -9,7 +9,7 @@ const link = "/?exchange=builds&routing_key=linux.%23&exchange=builds&routing_ke
 const sizes = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
 
 /** Waits until the page holds this many messages. */
-const arrived = (page, n) => page.waitForFunction((want) => parseInt(document.getElementById("count").textContent.replace(/\D/g, ""), 10) >= want, n, { timeout: 90_000 });
+const arrived = (page, n) => page.waitForFunction((want) => parseInt(document.getElementById("count").textContent, 10) >= want, n, { timeout: 90_000 });
 
 async function picture(browser, url, scheme, form) {
   const context = await browser.newContext({ viewport: sizes[form], colorScheme: scheme, deviceScaleFactor: 2, hasTouch: form === "phone", isMobile: form === "phone", locale: "en-GB" });
