@@ -4,6 +4,7 @@
 GOLANGCI_LINT_VERSION := v2.15.0
 GOTESTSUM_VERSION     := v1.13.0
 CYCLONEDX_VERSION     := v1.10.0
+CENTRIFUGO_VERSION    := v6.9.1
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -115,12 +116,15 @@ fuzz: ## each fuzz target for FUZZTIME=10s
 	@.ci/fuzz $(FUZZTIME)
 
 ##@ Measure and break
-.PHONY: microbench bench faults soak
+.PHONY: microbench bench peers faults soak
 microbench: ## Go benchmarks of PKG=./... with allocations
 	$(GO) test -run '^$$' -bench . -benchmem $(ARGS) $(PKG)
 
 bench: build ## gateway and peers side by side; flags by ARGS=
-	$(GO) run ./cmd/bench $(ARGS)
+	PATH="$(TOOLS):$$PATH" $(GO) run ./cmd/bench $(ARGS)
+
+peers: ## build the peer that Debian does not package, Centrifugo, for "make bench" (some four minutes)
+	$(INSTALL) github.com/centrifugal/centrifugo/v6@$(CENTRIFUGO_VERSION)
 
 faults: build ## the whole fault matrix against real processes; flags by ARGS=
 	$(GO) run ./cmd/faults $(ARGS)

@@ -3,6 +3,7 @@ package publish
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
@@ -31,11 +33,17 @@ func newHTTP(ctx context.Context, job Job) (*httpSender, error) {
 		return nil, err
 	}
 	body, _ := load.Body(job.Size)
-	if job.Target.Kind == Warren {
+	switch job.Target.Kind {
+	case HTTP:
+		body = slices.Concat([]byte(job.Target.Before), body, []byte(job.Target.After))
+	case Warren:
 		body = fmt.Appendf(nil, `{"routing_key":%q,"payload":%q,"payload_encoding":"string","properties":{"content_type":"application/json"}}`, RoutingKey, body)
 	}
-	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		u.RequestURI(), u.Host, len(body), body)
+	header := "Content-Type: " + cmp.Or(job.Target.ContentType, "application/json") + "\r\n"
+	if job.Target.Token != "" {
+		header += "Authorization: Bearer " + job.Target.Token + "\r\n"
+	}
+	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %d\r\n\r\n%s", u.RequestURI(), u.Host, header, len(body), body)
 	at := bytes.Index(request, []byte(load.Marker))
 	if at < 0 {
 		return nil, errors.New("the request has no marker")

@@ -12,7 +12,7 @@ import (
 // The ways to publish.
 const (
 	AMQP   = "amqp"   // to an exchange
-	HTTP   = "http"   // POST with the body as it is
+	HTTP   = "http"   // POST with the body as it is, between Before and After
 	Warren = "warren" // POST with the gateway's REST API (memory:// only)
 )
 
@@ -21,6 +21,11 @@ type Target struct {
 	Kind     string `json:"kind"`
 	URL      string `json:"url"`      // amqp://… or http://…
 	Exchange string `json:"exchange"` // AMQP only
+	// What follows is for HTTP.
+	Before      string `json:"before"`       // stands before each body
+	After       string `json:"after"`        // and after it
+	ContentType string `json:"content_type"` // empty: application/json
+	Token       string `json:"token"`        // bearer token; empty: none
 }
 
 // Job says what to publish.

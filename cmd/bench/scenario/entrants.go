@@ -16,6 +16,9 @@ const (
 	restName         = "warren, REST"
 	nchanName        = "Nchan"
 	nchanNodelayName = "Nchan, no delay"
+	centrifugoName   = "Centrifugo"
+	mercureName      = "Mercure"
+	r3labsName       = "r3labs/sse"
 	loopName         = "bare loop"
 	bareName         = "bare consumer"
 )
@@ -63,8 +66,28 @@ func (e *Env) nchanNodelay() entrant {
 	}}
 }
 
+func (e *Env) centrifugo() entrant {
+	return entrant{centrifugoName, []string{load.SSE, load.WS}, func(ctx context.Context) (target.Server, error) {
+		return started(target.StartCentrifugo(ctx))
+	}}
+}
+
+func (e *Env) mercure() entrant {
+	return entrant{mercureName, []string{load.SSE}, func(ctx context.Context) (target.Server, error) {
+		return started(target.StartMercure(ctx))
+	}}
+}
+
+// started keeps an error from looking like a server.
+func started(h *target.Hub, err error) (target.Server, error) {
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
 func (e *Env) r3labs() entrant {
-	return entrant{"r3labs/sse", []string{load.SSE}, func(ctx context.Context) (target.Server, error) {
+	return entrant{r3labsName, []string{load.SSE}, func(ctx context.Context) (target.Server, error) {
 		return target.StartR3labs(ctx)
 	}}
 }
@@ -78,8 +101,7 @@ func (e *Env) loop() entrant {
 // on starts the server for one measurement. What is not installed is noted, and the measurement left out.
 func (e *Env) on(ctx context.Context, who entrant, f func(target.Server) error) error {
 	s, err := who.start(ctx)
-	if errors.Is(err, target.ErrNoNchan) {
-		e.Report.Note(err.Error())
+	if e.missing(err) {
 		return nil
 	}
 	if err != nil {
@@ -96,6 +118,16 @@ func (e *Env) on(ctx context.Context, who entrant, f func(target.Server) error) 
 	return err
 }
 
+// missing reports whether the error says that a peer is not installed, and notes it then: the others are measured all the same.
+func (e *Env) missing(err error) bool {
+	var missing *target.MissingError
+	if !errors.As(err, &missing) {
+		return false
+	}
+	e.Report.Note(missing.Error())
+	return true
+}
+
 // field is all that scenarios of fan-out compare: the gateway as it is used and with memory://, its peers, of which Nchan may be there
 // in several ways, and the bare loop.
 func (e *Env) field(ctx context.Context, nchans ...entrant) ([]entrant, error) {
@@ -103,7 +135,7 @@ func (e *Env) field(ctx context.Context, nchans ...entrant) ([]entrant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat([]entrant{e.gatewayOn(rabbit), e.gateway()}, nchans, []entrant{e.r3labs(), e.loop()}), nil
+	return slices.Concat([]entrant{e.gatewayOn(rabbit), e.gateway()}, nchans, []entrant{e.centrifugo(), e.mercure(), e.r3labs(), e.loop()}), nil
 }
 
 // fanOut drives each of the entrants by each of its protocols, each time on a fresh server.

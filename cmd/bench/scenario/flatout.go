@@ -61,6 +61,13 @@ func runFlatOut(ctx context.Context, e *Env, rec *report.Recorder) error {
 			rec.AtLeast("SSE ÷ Nchan, "+sizeName(size), got[ours]/got[nchan], 4)
 		}
 		rec.AtLeast("WebSocket ÷ SSE, "+sizeName(size), got[slot(gatewayName, load.WS)]/got[ours], 0.6)
+		for _, hub := range []entrant{e.centrifugo(), e.mercure()} {
+			for _, kind := range hub.kinds {
+				if peer := got[slot(hub.name, kind)]; peer > 0 {
+					rec.AtLeast(kindName(kind)+" ÷ "+hub.name+", "+sizeName(size), got[slot(gatewayName, kind)]/peer, 1)
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -68,7 +75,7 @@ func runFlatOut(ctx context.Context, e *Env, rec *report.Recorder) error {
 // ratios adds to each row how it compares to the bare loop and to each Nchan with the same protocol.
 func ratios(rec *report.Recorder, group string, got map[string]float64, metric string) {
 	for _, reference := range []string{loopName, nchanName, nchanNodelayName} {
-		for _, name := range []string{gatewayName, restName, nchanName, nchanNodelayName, "r3labs/sse", loopName} {
+		for _, name := range []string{gatewayName, restName, nchanName, nchanNodelayName, centrifugoName, mercureName, r3labsName, loopName} {
 			for _, kind := range []string{load.SSE, load.WS} {
 				value, to := got[slot(name, kind)], got[slot(reference, kind)]
 				if value > 0 && to > 0 {

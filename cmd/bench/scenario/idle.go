@@ -30,11 +30,22 @@ func idle() Scenario {
 func runIdle(ctx context.Context, e *Env, rec *report.Recorder) error {
 	for _, n := range pick(e, []int{5000, 20_000}, []int{500, 1000}) {
 		n = min(n, e.Files-spareFiles)
-		for _, who := range []entrant{e.gateway(), e.nchan(), e.r3labs()} {
+		got := map[string]float64{} // KiB per connection, by row
+		for _, who := range []entrant{e.gateway(), e.nchan(), e.centrifugo(), e.mercure(), e.r3labs()} {
 			for _, kind := range who.kinds {
-				err := e.on(ctx, who, func(s target.Server) error { return e.idleMemory(ctx, s, kind, n, rec) })
+				err := e.on(ctx, who, func(s target.Server) (err error) {
+					got[slot(who.name, kind)], err = e.idleMemory(ctx, s, kind, n, rec)
+					return err
+				})
 				if err != nil {
 					return err
+				}
+			}
+		}
+		for _, hub := range []entrant{e.centrifugo(), e.mercure()} {
+			for _, kind := range hub.kinds {
+				if peer := got[slot(hub.name, kind)]; peer > 0 {
+					rec.AtMost(kindName(kind)+", KiB per connection ÷ "+hub.name+", "+count(n, "connection"), got[slot(restName, kind)]/peer, 1)
 				}
 			}
 		}
@@ -42,24 +53,25 @@ func runIdle(ctx context.Context, e *Env, rec *report.Recorder) error {
 	return nil
 }
 
-func (e *Env) idleMemory(ctx context.Context, s target.Server, kind string, n int, rec *report.Recorder) error {
+// idleMemory answers what each of n connections takes of a server's memory, in KiB.
+func (e *Env) idleMemory(ctx context.Context, s target.Server, kind string, n int, rec *report.Recorder) (each float64, err error) {
 	before, err := proc.Memory(s.PIDs())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	src, err := e.connect(ctx, s, work{kind: kind, readers: n})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer src.Stop()
 	if err := wait(ctx, pick(e, 3*time.Second, time.Second)); err != nil {
-		return err
+		return 0, err
 	}
 	after, err := proc.Memory(s.PIDs())
 	if err != nil {
-		return err
+		return 0, err
 	}
-	each := float64(after-before) / float64(n) / 1024
+	each = float64(after-before) / float64(n) / 1024
 	group, row := count(n, "connection"), slot(s.Name(), kind)
 	e.say("%s, %s: %.1f KiB each", row, group, each)
 	rec.Add(group, row, idleMetric, each)
@@ -68,5 +80,5 @@ func (e *Env) idleMemory(ctx context.Context, s target.Server, kind string, n in
 		limit := map[string]float64{load.SSE: 10, load.WS: 12}[kind]
 		rec.AtMost(kindName(kind)+", KiB per connection, "+group, each, limit)
 	}
-	return nil
+	return each, nil
 }

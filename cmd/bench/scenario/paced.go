@@ -67,9 +67,9 @@ func (e *Env) pacedGroup(ctx context.Context, rec *report.Recorder, field []entr
 	}
 	ratios(rec, group, got, "CPU")
 	for _, kind := range []string{load.SSE, load.WS} {
-		for _, reference := range []string{nchanNodelayName, nchanName} {
-			if nchan := got[slot(reference, kind)]; nchan > 0 {
-				rec.AtMost(kindName(kind)+", CPU per delivery ÷ "+reference+", "+group, got[slot(gatewayName, kind)]/nchan, 1)
+		for _, reference := range []string{nchanNodelayName, nchanName, centrifugoName, mercureName} {
+			if peer := got[slot(reference, kind)]; peer > 0 {
+				rec.AtMost(kindName(kind)+", CPU per delivery ÷ "+reference+", "+group, got[slot(gatewayName, kind)]/peer, 1)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/warren-gateway/warren/cmd/bench/load"
@@ -58,8 +57,7 @@ func runStartup(ctx context.Context, e *Env, rec *report.Recorder) error {
 	}
 	for _, row := range []string{gatewayName + ", memory://", gatewayName + ", RabbitMQ", nchanName} {
 		err := e.startOnce(ctx, rec, row, starts[row])
-		if errors.Is(err, target.ErrNoNchan) {
-			e.Report.Note(err.Error())
+		if e.missing(err) {
 			continue
 		}
 		if err != nil {

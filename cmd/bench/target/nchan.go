@@ -2,9 +2,7 @@ package target
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +14,8 @@ import (
 	"github.com/warren-gateway/warren/cmd/bench/publish"
 )
 
-// NchanPackages are the Debian packages that the peer needs.
-const NchanPackages = "nginx-core libnginx-mod-nchan"
-
-// ErrNoNchan says that the machine has no nginx with Nchan.
-var ErrNoNchan = errors.New("nginx with Nchan is not installed (on Debian: apt-get install " + NchanPackages + ")")
+// errNoNchan says that the machine has no nginx with Nchan.
+var errNoNchan = &MissingError{"nginx with Nchan", "on Debian: apt-get install nginx-core libnginx-mod-nchan"}
 
 const nchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 
@@ -80,10 +75,10 @@ type Nchan struct {
 func StartNchan(ctx context.Context, workers, files int) (*Nchan, error) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		return nil, ErrNoNchan
+		return nil, errNoNchan
 	}
 	if _, err := os.Stat(nchanModule); err != nil {
-		return nil, ErrNoNchan
+		return nil, errNoNchan
 	}
 	dir, err := os.MkdirTemp("", "bench-nginx-")
 	if err != nil {
@@ -114,15 +109,7 @@ func (n *Nchan) start(ctx context.Context, nginx string, workers, files int) err
 	if n.daemon, err = spawn(ctx, nginx, "-c", file, "-p", n.dir); err != nil {
 		return err
 	}
-	var dialer net.Dialer
-	err = n.await(ctx, "connection", func() bool {
-		conn, err := dialer.DialContext(ctx, "tcp", n.addr())
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	if err != nil {
+	if err = n.awaitConnection(ctx, n.addr()); err != nil {
 		return err
 	}
 	n.ReadyAfter = time.Since(begun)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -35,6 +36,14 @@ type Counter interface {
 	// Writes answers how many writes there have been that took something.
 	Writes(ctx context.Context) (int64, error)
 }
+
+// MissingError says that a peer is not installed.
+type MissingError struct {
+	What string // its name
+	How  string // where it is to be had
+}
+
+func (e *MissingError) Error() string { return e.What + " is not installed (" + e.How + ")" }
 
 const (
 	startTimeout = 20 * time.Second
@@ -100,6 +109,18 @@ func (d *daemon) await(ctx context.Context, what string, cond func() bool) error
 		}
 	}
 	return nil
+}
+
+// awaitConnection waits until it accepts connections.
+func (d *daemon) awaitConnection(ctx context.Context, addr string) error {
+	var dialer net.Dialer
+	return d.await(ctx, "connection", func() bool {
+		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 }
 
 func (d *daemon) stop() {
