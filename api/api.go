@@ -74,11 +74,10 @@ type Options struct {
 	// BrokerTimeout bounds what a request waits for the broker. Default: 20 s.
 	BrokerTimeout time.Duration
 
-	// Client holds warren.js, and Inspector index.html and the files it needs.
-	// What is nil is not served.
-	Client, Inspector fs.FS
-	// OpenAPI and AsyncAPI are the specifications; what is empty is not served.
-	OpenAPI, AsyncAPI []byte
+	// Inspector holds index.html and the files it needs; nil is not served.
+	Inspector fs.FS
+	// Client is warren.js, OpenAPI and AsyncAPI are the specifications; what is empty is not served.
+	Client, OpenAPI, AsyncAPI []byte
 
 	// Logger gets refusals, at most one line per code in ten seconds; nil discards them.
 	Logger *slog.Logger

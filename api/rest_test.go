@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -253,7 +256,7 @@ func (net500) Error() string { return "dial tcp 10.0.0.1:5672: refused" }
 func TestFilesHaveTagsAndPolicies(t *testing.T) {
 	g := newGateway(t, func(s *setup) {
 		s.options.OpenAPI, s.options.AsyncAPI = []byte("openapi: 3.1.0"), []byte("asyncapi: 3.0.0")
-		s.options.Client = fstest.MapFS{"warren.js": {Data: []byte("export{}")}}
+		s.options.Client = []byte("export{}")
 		s.options.Inspector = fstest.MapFS{"index.html": {Data: []byte("<p>")}, "style.css": {Data: []byte("p{}")}, "README.md": {Data: []byte("#")}}
 	})
 	for path, media := range map[string]string{
@@ -281,6 +284,41 @@ func TestFilesHaveTagsAndPolicies(t *testing.T) {
 	}
 	refusal{method: "GET", path: "/inspector/README.md", status: 404, code: "not_found"}.check(t, g)
 	refusal{method: "GET", path: "/inspector/index.html", status: 404, code: "not_found"}.check(t, g)
+}
+
+func TestFilesAreCompressedForWhoTakesIt(t *testing.T) {
+	text := []byte(strings.Repeat("export {}\n", 100))
+	g := newGateway(t, func(s *setup) { s.options.Client = text })
+	tags := map[string]string{}
+	for accepted, coding := range map[string]string{
+		"br": "", "identity": "", "gzip;q=0": "", "gzip; q=0.0, br": "", "*": "", "gzip;q=x": "",
+		"gzip": "gzip", "br, GZIP": "gzip", "deflate, gzip;q=0.5": "gzip", "gzip ; q=1": "gzip",
+	} {
+		a := g.do("GET", "/warren.js", "", "Accept-Encoding", accepted)
+		body := a.body
+		if coding != "" {
+			from, err := gzip.NewReader(bytes.NewReader(body))
+			if err != nil {
+				t.Fatalf("%q: %v", accepted, err)
+			}
+			if body, err = io.ReadAll(from); err != nil {
+				t.Errorf("%q: %v", accepted, err)
+			}
+		}
+		if !bytes.Equal(body, text) || a.header.Get("Content-Encoding") != coding || a.header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
+			t.Errorf("%q: %d bytes, %v", accepted, len(a.body), a.header)
+		}
+		if vary := strings.Join(a.header.Values("Vary"), ", "); vary != "Origin, Accept-Encoding" {
+			t.Errorf("%q: Vary %q", accepted, vary)
+		}
+		tags[coding] = a.header.Get("ETag")
+		if b := g.do("GET", "/warren.js", "", "Accept-Encoding", accepted, "If-None-Match", tags[coding]); b.status != 304 || b.header.Get("Content-Encoding") != "" {
+			t.Errorf("%q again: %d %v", accepted, b.status, b.header)
+		}
+	}
+	if tags[""] == tags["gzip"] {
+		t.Errorf("both have the tag %s", tags[""])
+	}
 }
 
 func TestNothingFollowsARequestThatMayHaveHadTwoLengths(t *testing.T) {

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -20,7 +24,13 @@ const indexPage = "index.html"
 
 // file is a file in memory, with what its answers say of it.
 type file struct {
-	body, media, tag, policy string
+	media, policy string
+	plain, zipped variant
+}
+
+// variant is a file in one content coding. Its tag is its own (RFC 9110, section 8.8.3.3).
+type variant struct {
+	body, tag, coding string
 }
 
 var mediaTypes = map[string]string{
@@ -42,12 +52,8 @@ func (a *API) static(r chi.Router) error {
 	if len(a.opts.AsyncAPI) > 0 {
 		a.serveFile(r, "/asyncapi.yaml", newFile("asyncapi.yaml", a.opts.AsyncAPI))
 	}
-	if a.opts.Client != nil {
-		body, err := fs.ReadFile(a.opts.Client, "warren.js")
-		if err != nil {
-			return fmt.Errorf("the JavaScript client: %w", err)
-		}
-		a.serveFile(r, "/warren.js", newFile("warren.js", body))
+	if len(a.opts.Client) > 0 {
+		a.serveFile(r, "/warren.js", newFile("warren.js", a.opts.Client))
 	}
 	if a.opts.Inspector == nil {
 		return nil
@@ -76,11 +82,36 @@ func (a *API) static(r chi.Router) error {
 
 func newFile(name string, body []byte) file {
 	sum := sha256.Sum256(body)
-	f := file{body: string(body), media: mediaTypes[path.Ext(name)], tag: `"` + hex.EncodeToString(sum[:12]) + `"`, policy: pagePolicy}
+	tag := hex.EncodeToString(sum[:12])
+	var zipped bytes.Buffer
+	to, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level is one
+	_, _ = to.Write(body)                                       // a buffer takes all
+	_ = to.Close()
+	f := file{
+		media: mediaTypes[path.Ext(name)], policy: pagePolicy,
+		plain:  variant{body: string(body), tag: `"` + tag + `"`},
+		zipped: variant{body: zipped.String(), tag: `"` + tag + `-gzip"`, coding: "gzip"},
+	}
 	if f.media == mediaTypes[".yaml"] {
 		f.policy = apiPolicy
 	}
 	return f
+}
+
+// acceptsGzip reports whether the client takes gzip, by name (RFC 9110, section 12.5.3).
+func acceptsGzip(h http.Header) bool {
+	for _, header := range h.Values("Accept-Encoding") {
+		for offer := range strings.SplitSeq(header, ",") {
+			coding, params, _ := strings.Cut(offer, ";")
+			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				continue
+			}
+			_, weight, given := strings.Cut(params, "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+			return !given || (err == nil && q > 0)
+		}
+	}
+	return false
 }
 
 // serveFile adds the route of one file. It needs no token, but counts as a
@@ -88,17 +119,25 @@ func newFile(name string, body []byte) file {
 func (a *API) serveFile(r chi.Router, pattern string, f file) {
 	get := func(w http.ResponseWriter, r *http.Request, _ caller) error {
 		h := w.Header()
+		v := f.plain
+		if acceptsGzip(r.Header) {
+			v = f.zipped
+			h.Set("Content-Encoding", v.coding)
+		}
+		h.Add("Vary", "Accept-Encoding")
 		h.Set("Cache-Control", "no-cache") // kept, but asked for each time: a page and its client match
-		h.Set("ETag", f.tag)
+		h.Set("ETag", v.tag)
 		h.Set("Content-Type", f.media)
 		h.Set("Content-Security-Policy", f.policy)
 		limitAnswer(w)
-		if matchesTag(r.Header.Get("If-None-Match"), f.tag) {
+		if matchesTag(r.Header.Get("If-None-Match"), v.tag) {
 			h.Del("Content-Type")
+			h.Del("Content-Encoding")
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
-		_, _ = w.Write([]byte(f.body)) // a client that is gone is no error of ours
+		h.Set("Content-Length", strconv.Itoa(len(v.body)))
+		_, _ = io.WriteString(w, v.body) // a client that is gone is no error of ours
 		return nil
 	}
 	a.handle(r, endpointREST, pattern, methods{"GET": get}, func(w http.ResponseWriter, r *http.Request, h handler) error {

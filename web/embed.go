@@ -3,28 +3,35 @@
 package web
 
 import (
+	"bytes"
 	"embed"
 	"io/fs"
 )
 
 //go:embed client/warren.js
-var client embed.FS
+var client []byte
 
 //go:embed inspector/*.html inspector/*.js inspector/*.css inspector/*.svg
 var inspector embed.FS
 
-// Client returns the file warren.js.
-func Client() fs.FS { return sub(client, "client") }
+// Client returns warren.js as browsers get it: without the lines that are only a comment, which are for those who read
+// the source.
+func Client() []byte {
+	var out []byte
+	for line := range bytes.Lines(client) {
+		if code := bytes.TrimSpace(line); len(code) > 0 && !bytes.HasPrefix(code, []byte("//")) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
 
 // Inspector returns index.html, which is served at /, and what it needs, which
 // is served below /inspector/.
-func Inspector() fs.FS { return sub(inspector, "inspector") }
-
-// sub cannot fail: the directory is in the binary.
-func sub(files embed.FS, dir string) fs.FS {
-	out, err := fs.Sub(files, dir)
+func Inspector() fs.FS {
+	out, err := fs.Sub(inspector, "inspector")
 	if err != nil {
-		panic(err)
+		panic(err) // the directory is in the binary
 	}
 	return out
 }
