@@ -145,7 +145,7 @@ export interface WarrenOptions extends Cancellable {
   /** Used for Server-Sent Events in place of fetch. A token then goes into the query. */
   EventSource?: unknown;
   /** Of fetch. Default `same-origin`; `include` sends cookies to another origin. */
-  credentials?: RequestCredentials;
+  credentials?: "omit" | "same-origin" | "include";
   /** Milliseconds assumed between pings until the gateway's own interval is known. Default 15,000; 2.5 of them without a frame end a stream, on a WebSocket until then only if it does not answer a ping either. */
   heartbeat?: number;
   /** Milliseconds from opening a stream to its `ready`. Default 10,000. */
@@ -228,10 +228,18 @@ export class Warren {
   exchanges(options?: Cancellable): Promise<{ name: string; type?: string }[]>;
   /** One REST call, `path` from `/v1`; rejects with a WarrenError when it is refused. */
   request(method: string, path: string, options?: Cancellable & { body?: unknown }): Promise<any>;
-  /** This token from now on; open WebSockets are told in place. */
+  /** This token from now on; open streams go on with it. Rejects where one may not; then the token before stays. */
   auth(token: TokenSource): Promise<void>;
   /** Closes all subscriptions. */
   close(): Promise<void>;
+}
+
+/** Those of an EventTarget, by whichever library declares it. */
+export interface ListenerOptions {
+  once?: boolean;
+  capture?: boolean;
+  passive?: boolean;
+  signal?: AbortSignal;
 }
 
 /** Outlives its connections: it reconnects, resumes at its position and reports what is missing. */
@@ -253,12 +261,12 @@ export class Subscription<T = any> extends EventTarget implements AsyncIterable<
    * Returns a function that removes it.
    */
   on<K extends keyof SubscriptionEvents<T>>(
-    type: K, handler: (this: Subscription<T>, detail: SubscriptionEvents<T>[K]) => unknown, options?: AddEventListenerOptions,
+    type: K, handler: (this: Subscription<T>, detail: SubscriptionEvents<T>[K]) => unknown, options?: ListenerOptions,
   ): () => void;
   addEventListener<K extends keyof SubscriptionEvents<T>>(
-    type: K, listener: (event: FrameEvent<SubscriptionEvents<T>[K]>) => void, options?: AddEventListenerOptions | boolean,
+    type: K, listener: (event: FrameEvent<SubscriptionEvents<T>[K]>) => void, options?: ListenerOptions | boolean,
   ): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void;
+  addEventListener(type: string, listener: ((event: Event) => void) | { handleEvent(event: Event): void } | null, options?: ListenerOptions | boolean): void;
 
   /** Messages in order. Leaving the loop closes the subscription; a refusal or an aborted signal is thrown. */
   [Symbol.asyncIterator](): AsyncIterator<Message<T>>;

@@ -88,8 +88,7 @@ const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 function normalize(bindings) {
   const list = [bindings ?? []].flat().map(({ exchange, routing_key = "#", arguments: args }) =>
     ({ exchange, routing_key, ...(args && Object.keys(args).length && { arguments: args }) }));
-  JSON.stringify(list); // what cannot be sent throws here, rather than at every attempt
-  return list;
+  return JSON.parse(JSON.stringify(list)); // what cannot be sent throws here, rather than at every attempt
 }
 
 const key = ({ exchange, routing_key, arguments: args }) =>
@@ -133,7 +132,7 @@ const transports = {
     // A browser can send no header with a handshake: the token is the first message.
     socket.onopen = () => token && link.send({ type: "auth", token });
     socket.onmessage = (event) => onData(event.data);
-    socket.onclose = (event) => onEnd({ code: event.code, reason: event.reason });
+    socket.onclose = (event) => onEnd({ code: event.code, reason: event.reason || (link.ready ? "" : "unreachable") });
     socket.onerror = noop; // a close follows
   },
 
@@ -149,7 +148,11 @@ const transports = {
     const parse = eventStream(onData);
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
-    for (let part; !(part = await reader.read()).done;) parse(decoder.decode(part.value, { stream: true }));
+    // A large frame may take longer than a heartbeat.
+    for (let part; !(part = await reader.read()).done;) {
+      link.alive();
+      parse(decoder.decode(part.value, { stream: true }));
+    }
     onEnd({});
   },
 
@@ -226,10 +229,19 @@ export class Warren {
   }
 
   async auth(token) {
-    this.#context.settings.token = token;
-    this.#context.given++;
-    this.#token = this.#pending = undefined;
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.renew()));
+    const { settings } = this.#context;
+    const old = settings.token;
+    const take = (value) => {
+      settings.token = value;
+      this.#token = this.#pending = undefined;
+      return ++this.#context.given;
+    };
+    const given = take(token);
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.renew())).catch((error) => {
+      // As the gateway does, unless there is a newer one.
+      if (given === this.#context.given) take(old);
+      throw error;
+    });
   }
 
   async close() {
@@ -242,7 +254,7 @@ export class Warren {
     this.#token ??= this.#pending = (async () => (typeof token === "function" ? token({ previous: this.#current }) : token))();
     const asked = this.#token;
     try {
-      const answer = await asked;
+      const answer = (await asked)?.trim();
       return given === this.#context.given ? (this.#current = answer) : this.#ask(); // auth() was faster
     } catch (error) {
       if (this.#token === asked) this.#token = undefined;
@@ -377,6 +389,19 @@ export class Subscription extends EventTarget {
     return this.#iterate(() => true, options);
   }
 
+  #iterate(wanted, options) {
+    const left = {};
+    const iterator = this.#loop(wanted, left, options);
+    const end = iterator.return;
+    // It would wait for a next() that waits for a message.
+    iterator.return = (value) => {
+      left.now = true;
+      this.#notify(this.#waiters);
+      return end.call(iterator, value);
+    };
+    return iterator;
+  }
+
   whenReady({ signal } = {}) {
     return abortable(signal, async () => {
       // A stream that brings more than is held is left again at once, until somebody reads.
@@ -414,7 +439,7 @@ export class Subscription extends EventTarget {
     const link = this.#link;
     if (link?.ready) this.#scheduleUpgrade();
     if (!link || link.kind === kind) return;
-    if (link.ready) return this.#challenge(kind);
+    if (link.ready) return void this.#challenge(kind)?.catch(noop);
     this.#drop();
     this.#connect(kind);
   }
@@ -459,10 +484,13 @@ export class Subscription extends EventTarget {
     }
     this.#held = false;
     const { given } = this.#context;
-    const link = { kind, due: now() + this.#settings.timeout, close: noop, overlap: 0, given };
+    const link = { kind, close: noop, done: noop, overlap: 0, given };
     if (role === "link") this.#link = link;
     else this.#candidate = link;
-    this.#watch(link);
+    link.alive = (ready = link.ready) => {
+      link.grace = false;
+      if (ready) link.due = now() + 2.5 * this.#heartbeat;
+    };
     this.#changed();
     const current = () => link === this.#link || link === this.#candidate;
     const onEnd = (end) => current() && this.#ended(link, end);
@@ -475,6 +503,8 @@ export class Subscription extends EventTarget {
       const token = await this.#context.token();
       if (!current()) return;
       link.token = token;
+      link.due = now() + this.#settings.timeout;
+      this.#watch(link);
       const url = await this.#address(link);
       if (!current()) return;
       const events = kind === "sse" && this.#settings.EventSource && !this.#refused ? "eventsource" : kind;
@@ -514,10 +544,9 @@ export class Subscription extends EventTarget {
 
   #receive(link, frame, size) {
     const { type } = frame;
-    link.grace = false;
     this.#calm(link);
     if (link === this.#candidate && type === "ready" && !this.#takeOver(link)) return;
-    if (link.ready || type === "ready") link.due = now() + 2.5 * this.#heartbeat;
+    link.alive(type === "ready");
     if (type === "message" || type === "gap" || type === "bindings") this.#append(link, frame, size);
     else if (type === "ready") this.#ready(link, frame, size);
     else if (type === "ping") this.#learn(link, frame);
@@ -605,8 +634,8 @@ export class Subscription extends EventTarget {
       // The timer slept, or a heartbeat longer than assumed looks like death: ask before judging.
       const unsure = late > 2000 || (link.send && !this.#learned);
       if (link.ready && unsure && !link.grace) return this.#probe(link);
-      // SSE cannot ask. What was busy before says nothing about heartbeats.
-      if (link.ready && !link.send && !link.progress && !this.#learned) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
+      // The heartbeat may be longer, or a frame too large for the line. What was busy before says nothing of that.
+      if (link.ready && !link.progress) this.#heartbeat = Math.min(this.#heartbeat * 2, 300_000);
       this.#ended(link, { reason: "timeout", dead: true });
     }, Math.max(link.due - now(), 0));
   }
@@ -639,9 +668,13 @@ export class Subscription extends EventTarget {
     if (!this.#link?.ready || this.#move || this.#candidate?.kind === kind) return;
     this.#dismiss();
     this.#connect(kind, "candidate");
+    return new Promise((resolve, reject) => {
+      this.#candidate.done = (error) => (error ? reject(error) : resolve());
+    });
   }
 
   #dismiss() {
+    this.#candidate?.done();
     this.#release(this.#candidate);
     this.#candidate = null;
   }
@@ -650,6 +683,7 @@ export class Subscription extends EventTarget {
     const old = this.#link;
     this.#candidate = null;
     this.#link = link;
+    link.done();
     this.#release(old);
     this.#forget();
     if (link.overlap < SEEN) return true;
@@ -670,7 +704,7 @@ export class Subscription extends EventTarget {
       this.#upgrade = 0;
       this.#upgradeWait = Math.min(this.#upgradeWait * 2, 32 * upgradeAfter);
       this.#scheduleUpgrade();
-      this.#challenge(first);
+      this.#challenge(first)?.catch(noop);
     }, this.#upgradeWait * (0.75 + Math.random() / 2));
   }
 
@@ -710,9 +744,11 @@ export class Subscription extends EventTarget {
 
   #ended(link, end) {
     this.#release(link, end.dead);
+    const { code, reason } = end;
+    const error = end.error instanceof WarrenError ? end.error : new WarrenError(reason || `closed_${code}`, { closeCode: code });
     if (link === this.#candidate) {
       this.#candidate = null;
-      return;
+      return link.done(isFinal(code) && error);
     }
     this.#link = null;
     this.#forget();
@@ -724,10 +760,8 @@ export class Subscription extends EventTarget {
     } else if (end.type !== "bye") this.#misses++;
     this.#base = this.#context.base;
 
-    const { code, reason } = end;
     const gone = code === 4410 || (code === 4404 && link.byId && reason !== "exchange_not_found");
     const renewed = code === 4401 && this.#denied++ < 1 && this.#context.expire(link.token);
-    const error = end.error instanceof WarrenError ? end.error : new WarrenError(reason || `closed_${code}`, { closeCode: code });
     if (gone && this.#started) this.#id = undefined; // a new one at the old position: the gateway sends the gap
     else if (this.#move && code >= 4400 && !renewed) this.#move.fail(error); // and back to the shared one
     else if (!renewed && !(end.reconnect ?? !isFinal(code))) return this.#finish(error);
@@ -824,13 +858,14 @@ export class Subscription extends EventTarget {
     this.#pumping = false;
   }
 
-  async *#iterate(wanted, { signal, preventClose } = {}) {
+  async *#loop(wanted, left, { signal, preventClose } = {}) {
     const wake = () => this.#notify(this.#waiters);
     signal?.addEventListener("abort", wake);
     this.#iterators++;
     try {
       for (;;) {
         signal?.throwIfAborted();
+        if (left.now) return;
         if (this.#queue.length && (!this.#paused || this.#closed)) {
           const frame = this.#take();
           await this.#emit(frame.type, frame);
@@ -970,7 +1005,9 @@ export class Subscription extends EventTarget {
   // A shared subscription cannot be changed: go on with an owned one. It numbers messages anew, and repeats could not
   // be told: so leave first, and let the gateway's `gap` say where that was.
   #moveTo(type, list) {
-    const kept = normalize(this.bindings).filter((binding) => !within(list)(binding));
+    const old = normalize(this.bindings);
+    const kept = old.filter((binding) => !within(list)(binding));
+    if (type === "bind" ? list.every(within(old)) : kept.length === old.length) return undefined;
     const bindings = type === "bind" ? [...kept, ...list] : kept;
     return new Promise((resolve, reject) => {
       const settle = (how) => (value) => {

@@ -81,6 +81,23 @@ test("on SSE they are REST calls", async (t) => {
   await assert.rejects(sub.bind({ exchange: "secret" }), { code: "forbidden_binding" });
 });
 
+test("bindings are the same whatever the order of their arguments, and without those that are undefined", async (t) => {
+  const bindings = { exchange: "h", arguments: { b: [1, 2], x: undefined, a: 2 } };
+  const { gateway, sub } = await subscribed(t, { transport: "sse" }, { ...owned, bindings });
+  sub.bindings = [{ id: "b0", exchange: "h", routing_key: "#", arguments: { a: 2, b: [1, 2] } }]; // as the gateway says it
+  gateway.rest = () => [200, { id: "ID", bindings: [] }];
+  await sub.unbind(bindings);
+  assert.deepEqual(gateway.calls.map(({ method }) => method), ["DELETE"]);
+});
+
+test("what changes nothing leaves a shared subscription alone", async (t) => {
+  const { gateway, sub } = await subscribed(t);
+  await sub.bind(binding);
+  await sub.unbind(other);
+  assert.equal(sub.id, null);
+  assert.equal(gateway.attachments.length, 1);
+});
+
 test("a paused SSE subscription can be changed too", async (t) => {
   const { gateway, sub } = await subscribed(t, { transport: "sse" }, owned);
   await sub.pause();

@@ -97,6 +97,19 @@ test("a loop with preventClose leaves the subscription open for the next one", a
   assert.equal(second.payload, 2);
 });
 
+test("an iterator can be left while it waits", async (t) => {
+  const { sub, attachment } = await subscribed(t);
+  const iterator = sub.messages({ preventClose: true });
+  const next = iterator.next();
+  assert.deepEqual(await iterator.return("enough"), { value: "enough", done: true });
+  assert.equal((await next).done, true);
+  assert.equal(sub.state, "live");
+  const closing = sub.messages();
+  closing.next();
+  await closing.return();
+  await until(() => attachment.closed);
+});
+
 test("a loop that is left leaves nothing on its signal", async (t) => {
   const { sub, attachment } = await subscribed(t);
   const { signal } = new AbortController();

@@ -217,6 +217,40 @@ test("a busy stream makes up for silent ones that made the client patient", asyn
   for (let n = 0; n < 2; n++) (await gateway.attached()).ready(); // anew from 50 ms; without, after 3.2 s and 6.4 s: it waits for 5 s
 });
 
+test("an event stream that brings a large frame slowly is alive", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "sse", heartbeat: 100 });
+  const frame = `data: ${JSON.stringify({ type: "message", id: "s.1", payload: "x".repeat(12) })}\n\n`;
+  for (const piece of frame.match(/[^]{1,4}/g)) { // some 18, in 900 ms: a heartbeat and a half would be 250
+    attachment.raw(piece);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await until(() => sub.position === "s.1");
+  assert.equal(gateway.attachments.length, 1);
+});
+
+test("a frame too large for the line comes through in the end, over WebSocket too, though the heartbeat is known", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "ws", heartbeat: 40 });
+  attachment.send({ type: "ping", time: "2026-01-02T03:04:05Z", newest: null });
+  attachment.send({ type: "ping", time: "2026-01-02T03:04:06Z", newest: null }); // the heartbeat is a second: 2.5 s are waited
+  const slow = async () => { // which takes 4 s
+    const stream = (await until(() => gateway.waiting.shift(), "an attachment", 10_000)).ready();
+    setTimeout(() => stream.closed || stream.messages(1), 4000);
+  };
+  await slow(); // after the pings, which say nothing about the line
+  await slow();
+  await until(() => sub.position === "s.1", "the frame", 10_000);
+  assert.equal(gateway.attachments.length, 3);
+});
+
+test("a gateway that cannot be reached over WebSocket is unreachable, and a cut is not", async (t) => {
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "ws" });
+  const reasons = collect(sub, "state", ({ reason }) => reason);
+  gateway.refuseWebSocket = true;
+  attachment.cut();
+  await until(() => reasons.includes("unreachable"));
+  assert.equal(reasons[0], "");
+});
+
 test("a handshake that is never answered is given up", async (t) => {
   const { gateway } = await setup(t, { timeout: 60, transport: "ws" }).then(({ gateway, warren }) => ({ gateway, sub: warren.open(binding) }));
   const first = await gateway.attached();

@@ -180,6 +180,50 @@ test("auth() presents a token by hand, and says if it is refused", async (t) => 
   await assert.rejects(given, { code: "forbidden_binding" });
 });
 
+test("a token that auth() presented in vain is not used for the next stream", async (t) => {
+  const { gateway, warren, attachment } = await subscribed(t, { transport: "ws", token: "T" });
+  await attachment.request("auth");
+  const given = warren.auth("U");
+  const { ref } = await attachment.request("auth");
+  attachment.send({ type: "error", ref, problem: { code: "forbidden_binding", title: "Not allowed", status: 403 } });
+  await assert.rejects(given);
+  attachment.cut();
+  assert.equal((await (await gateway.attached()).request("auth")).token, "T");
+});
+
+test("so over SSE, where auth() says so as well", async (t) => {
+  const { gateway, warren, sub, attachment } = await subscribed(t, { transport: "sse", token: "T" });
+  gateway.refuseStream = () => [403, { code: "forbidden_binding", title: "Not allowed", status: 403 }];
+  await assert.rejects(warren.auth("U"), { code: "forbidden_binding" });
+  assert.equal(sub.state, "live");
+  gateway.refuseStream = undefined;
+  attachment.cut();
+  assert.equal((await gateway.attached()).headers.authorization, "Bearer T");
+});
+
+test("auth() over SSE is settled when the new stream has taken over", async (t) => {
+  const { gateway, warren, attachment } = await subscribed(t, { transport: "sse", token: "T" });
+  const given = warren.auth("U");
+  (await gateway.attached()).ready();
+  await given;
+  await until(() => attachment.closed);
+});
+
+test("a token is cleaned of blanks and line breaks", async (t) => {
+  const { attachment } = await subscribed(t, { transport: "ws", token: async () => "T\n" });
+  assert.equal((await attachment.request("auth")).token, "T");
+});
+
+test("who takes long to give a token has not lost the gateway", async (t) => {
+  const { gateway, warren } = await setup(t, { timeout: 40, token: () => new Promise((resolve) => setTimeout(resolve, 300, "T")) });
+  const sub = warren.open(binding);
+  const reasons = collect(sub, "state", ({ reason }) => reason);
+  const attachment = (await gateway.attached()).ready();
+  await sub.whenReady();
+  assert.equal(attachment.kind, "ws");
+  assert.deepEqual(reasons, [undefined]);
+});
+
 test("auth() while a stream is being opened: the old token's refusal is not the end", async (t) => {
   const { gateway, warren } = await setup(t, { token: "T" });
   const opening = warren.subscribe(binding);
