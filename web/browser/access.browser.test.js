@@ -68,6 +68,15 @@ test("axe finds nothing on a phone", async (t) => {
   assert.equal(overflow, 0, "nothing is wider than the phone");
 });
 
+test("the skip link leads to the messages in a narrow window, too", async (t) => {
+  const server = await gateway(t);
+  const page = await open(t, server.url, { viewport: { width: 320, height: 568 } });
+  await page.getByRole("link", { name: "Skip to the messages" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#list").waitFor({ state: "visible" });
+  assert.equal(await page.evaluate(() => document.activeElement.id), "list");
+});
+
 test("on a phone the state has room, and so has its reason", async (t) => {
   const keys = await tokenKeys(t);
   const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });

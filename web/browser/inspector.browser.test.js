@@ -383,6 +383,25 @@ test("a token is asked for and taken", async (t) => {
   await start(page);
 });
 
+test("a token that is refused does not take the place of the one in use", async (t) => {
+  const keys = await tokenKeys(t);
+  const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });
+  const page = await open(t, `${server.url}/?exchange=builds&routing_key=%23`);
+  const ada = keys.mint("ada", "builds=#");
+  const give = async (button, token) => {
+    await page.getByRole("button", { name: button, exact: true }).click();
+    await page.getByLabel("JWT").fill(token);
+    await page.getByRole("button", { name: "Use it" }).click();
+  };
+  await page.locator("#notice", { hasText: "A valid token is needed" }).waitFor();
+  await give("Token", ada);
+  await start(page);
+  await give("Token given", keys.mint("bob", "builds=#"));
+  await page.locator("#notice").waitFor();
+  await until(async () => (await page.evaluate(() => sessionStorage.getItem("warren.token"))) === ada, "the token is ada's");
+  assert.equal(await page.locator("body").getAttribute("data-state"), "live");
+});
+
 test("a token is taken in lines and with its scheme, and one that was cut is refused before it is sent", async (t) => {
   const keys = await tokenKeys(t);
   const server = await gateway(t, ["--jwt-key", keys.public], { demo: true });

@@ -284,13 +284,10 @@ $("notice-act").addEventListener("click", () => (act === "token" ? tokens.open()
 
 const tokens = dialog(async (token) => {
   hideNotice();
-  try {
-    await session.authorize(token);
-  } catch (error) {
-    notice(error);
-  }
+  const taken = await session.authorize(token).then(() => true, notice);
   copyAs.draw();
   loadExchanges();
+  return taken;
 });
 
 // ---- views of a narrow window, keys, the page's life
@@ -299,6 +296,7 @@ function show(name) {
   document.body.dataset.view = name;
   for (const button of document.querySelectorAll(".views button")) button.setAttribute("aria-pressed", String(button.dataset.show === name));
 }
+document.querySelector(".skip").addEventListener("click", () => show("messages")); // or there is nothing to go to
 document.querySelector(".views").addEventListener("click", ({ target }) => target.dataset.show && show(target.dataset.show));
 
 addEventListener("keydown", (event) => {

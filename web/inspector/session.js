@@ -159,10 +159,16 @@ export class Session extends EventTarget {
     }
   }
 
-  /** This token from now on, undefined for none. What listens goes on with it, or is told why not. */
+  /** This token from now on, undefined for none. What listens goes on with it; if it is refused, with the one before. */
   async authorize(token) {
+    const old = this.#token;
     this.#token = token || undefined;
-    if (this.open && token) return this.#warren.auth(token);
+    if (this.open && token) {
+      return this.#warren.auth(token).catch((error) => {
+        this.#token = old;
+        throw error;
+      });
+    }
     await this.stop();
     this.#warren = this.#gateway();
   }

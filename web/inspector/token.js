@@ -51,7 +51,7 @@ export function about(token, now = Date.now()) {
   return `For ${said.sub ?? "nobody"}, ${until}; may bind ${binds}.`;
 }
 
-/** `use(token)` is called with the new one, "" when it is to be forgotten. */
+/** `use(token)` is called with the new one, "" when it is to be forgotten. If it answers false, the one before stays. */
 export function dialog(use) {
   const box = $("token-dialog");
   const { token: field } = $("token-form").elements;
@@ -70,13 +70,16 @@ export function dialog(use) {
     field.focus();
   });
   box.addEventListener("click", (event) => { if (event.target === box) box.close("cancel"); }); // beside it
-  box.addEventListener("close", () => {
+  box.addEventListener("close", async () => {
     const token = box.returnValue === "use" ? clean(field.value) : "";
     field.value = ""; // it is in nobody's way of a screenshot
     if (box.returnValue !== "use" && box.returnValue !== "forget") return;
+    const old = kept();
     keep(token);
     show();
-    use(token);
+    if (await use(token) || kept() !== token) return;
+    keep(old);
+    show();
   });
   const show = () => {
     $("token").classList.toggle("set", Boolean(kept()));
