@@ -118,6 +118,11 @@ function eventStream(onData) {
   };
 }
 
+function known(transport) {
+  if (!/^(auto|ws|sse)$/.test(transport)) throw new TypeError(`no transport ${transport}`);
+  return transport;
+}
+
 // Each opens one stream for `link`, calls onData for each frame and onEnd after the last.
 const transports = {
   ws(link, url, token, { WebSocket }, onData, onEnd) {
@@ -326,6 +331,7 @@ export class Subscription extends EventTarget {
     super();
     this.#context = context;
     this.#settings = { ...context.settings, ...defined(options) };
+    known(this.#settings.transport);
     this.#base = context.base;
     this.bindings = bindings;
     this.#id = options.subscription;
@@ -430,7 +436,7 @@ export class Subscription extends EventTarget {
   }
 
   async use(transport) {
-    this.#settings = { ...this.#settings, transport };
+    this.#settings = { ...this.#settings, transport: known(transport) };
     this.#misses = 0;
     const [kind] = this.#kinds();
     clearTimeout(this.#upgrade); // it was for the choice before

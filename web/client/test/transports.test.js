@@ -104,6 +104,13 @@ test("use() turns a stream that is being opened around", async (t) => {
   }
 });
 
+test("a transport that there is not is refused at once", async (t) => {
+  const { warren, sub } = await subscribed(t);
+  await assert.rejects(warren.subscribe(binding, { transport: "websocket" }), TypeError);
+  await assert.rejects(sub.use("eventsource"), TypeError);
+  assert.equal(sub.state, "live");
+});
+
 test("use() leaves a stream alone that is being opened over the same transport", async (t) => {
   const { gateway, warren } = await setup(t);
   const sub = warren.open(binding);
