@@ -331,9 +331,14 @@ func (s *Subscription) Extend(at time.Time) {
 	}
 }
 
-// expirySlack is how much later than its owner's token a subscription ends, so
-// that the owner's own streams end first, each with its token and not with this.
-const expirySlack = 250 * time.Millisecond
+const (
+	// expirySlack is how much later than its owner's token a subscription ends, so
+	// that the owner's own streams end first, each with its token and not with this.
+	expirySlack = 250 * time.Millisecond
+	// expiryLook is after how long the end is looked at again at the latest. A
+	// token may end in the year 9999, and more than 292 years are no Duration.
+	expiryLook = 24 * time.Hour
+)
 
 func (s *Subscription) setExpiresLocked(at time.Time) {
 	s.expires = at
@@ -343,19 +348,25 @@ func (s *Subscription) setExpiresLocked(at time.Time) {
 	if at.IsZero() || s.ended != nil {
 		return
 	}
-	s.expiryTimer = time.AfterFunc(max(0, time.Until(at))+expirySlack, s.expired)
+	s.expiryTimer = time.AfterFunc(s.expiryWait(), s.expired)
 }
 
-// expired ends the subscription, unless its time was moved just when the timer
-// fired. The timer runs on the monotonic clock and a token's end is on the wall's,
-// which may have been set back meanwhile: then there is some left to wait for.
+// expiryWait is how long the timer waits. s.mu is held.
+func (s *Subscription) expiryWait() time.Duration {
+	return min(max(0, time.Until(s.expires)), expiryLook) + expirySlack
+}
+
+// expired ends the subscription, unless its time was moved, or it ended, just when
+// the timer fired. The timer runs on the monotonic clock and a token's end is on the
+// wall's, which may have been set back meanwhile: then there is some left to wait
+// for, as where the end is far.
 func (s *Subscription) expired() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch left := time.Until(s.expires); {
-	case s.expires.IsZero():
-	case left > 0:
-		s.expiryTimer.Reset(left + expirySlack)
+	switch {
+	case s.expires.IsZero() || s.ended != nil:
+	case time.Until(s.expires) > 0:
+		s.expiryTimer.Reset(s.expiryWait())
 	default:
 		s.endLocked(EndExpired)
 	}

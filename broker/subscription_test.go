@@ -49,9 +49,11 @@ func TestOwnersTokenEndsTheSubscription(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := w.attach(s, broker.Start{})
-		s.Extend(time.Now().Add(2 * time.Hour))
+		s.Extend(time.Now().Add(50 * time.Hour)) // further away than the timer waits for at once
 		pass(time.Hour + time.Minute)
 		w.want(a, "ready(.0)")
+		pass(48 * time.Hour)
+		w.want(a, "")
 		pass(time.Hour)
 		w.want(a, "END subscription_expired")
 	})
