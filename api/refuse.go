@@ -40,6 +40,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 	}
 	err := classify(cause)
 	a.refused(r.Context(), r, err)
+	limitAnswer(w) // anew: what was asked for may have taken a while
 	switch {
 	case kind == endpointWS && transport.CheckUpgrade(r) == nil:
 		a.opts.Streams.RefuseWS(w, r, err) //nolint:contextcheck // the goodbye outlives the request
@@ -67,7 +68,6 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, kind endpoint, caus
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", apiPolicy)
 	h.Del("ETag")
-	limitAnswer(w)
 	w.WriteHeader(Status(err.Code))
 	writeLine(w, Problem(err))
 }
@@ -80,10 +80,15 @@ func (a *API) refused(ctx context.Context, r *http.Request, err *broker.Error) {
 	}
 }
 
-// limitAnswer makes a client that does not read its answer lose the connection.
-// It is no setting of the server, because streams write for days.
+// limitAnswer makes a client that does not read its answer lose the connection
+// (HTTP/2: the stream). It is no setting of the server, because streams write for days.
 func limitAnswer(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // best effort
+}
+
+// unlimitAnswer takes the bound off: a stream is bounded by what its client takes.
+func unlimitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // best effort, as above
 }
 
 func acceptsEvents(r *http.Request) bool {

@@ -81,9 +81,6 @@ func (a *API) route(r chi.Router, kind endpoint, pattern string, m methods) {
 		if err != nil {
 			return err
 		}
-		if kind == endpointREST {
-			limitAnswer(w)
-		}
 		return h(w, r, c)
 	})
 }
@@ -177,7 +174,8 @@ func SetSecurityHeaders(h http.Header) {
 }
 
 // guard is what every request passes first: security headers, and the checks of
-// Host and Origin. Probes come by address from anywhere and pass without.
+// Host and Origin. Probes come by address from anywhere and pass without. Each
+// answer has a bound of time from here on, which streams take off.
 func (a *API) guard(next http.Handler) http.Handler {
 	checked := a.origins.cors()(next)
 	health := a.health()
@@ -185,6 +183,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		h := w.Header()
 		SetSecurityHeaders(h)
 		h.Set("Content-Security-Policy", apiPolicy)
+		limitAnswer(w)
 		if len(r.TransferEncoding) > 0 {
 			// It may have had a Content-Length, too, which net/http takes away: a proxy that went by
 			// that would see other requests behind this one than we do (RFC 9112, section 6.3).

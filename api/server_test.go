@@ -50,6 +50,12 @@ type reply struct {
 // ask sends a request on a connection of its own.
 func ask(t *testing.T, addr string) reply {
 	t.Helper()
+	return askFor(t, addr, "GET /")
+}
+
+// askFor is ask for who does not ask for the page.
+func askFor(t *testing.T, addr, what string) reply {
+	t.Helper()
 	var d net.Dialer
 	conn, err := d.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
@@ -57,7 +63,7 @@ func ask(t *testing.T, addr string) reply {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(deadline))
-	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, _ = io.WriteString(conn, what+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

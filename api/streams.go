@@ -91,6 +91,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, c caller, to target
 	if err != nil {
 		return err
 	}
+	unlimitAnswer(w) // before it is opened, which may take a while, too
 	if err := s.open(r.Context(), broker.SSE, to); err != nil {
 		return err
 	}

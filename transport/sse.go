@@ -108,6 +108,7 @@ func responseHead(h http.Header) []byte {
 // other status.
 func (s *Server) RefuseSSE(w http.ResponseWriter, _ *http.Request, err *broker.Error) {
 	_, frame := s.refusal(err)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout)) // best effort: it may be one of thousands
 	setSSEHeaders(w.Header())
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(append(opening(), frame.SSE()...))
