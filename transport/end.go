@@ -140,7 +140,7 @@ func (st *stream) goodbye(end ending, frame broker.Frame) {
 	case st.ws != nil:
 		st.ws.goodbye(st.out, end.reason, frame, patience)
 	case end.reason != ReasonClientGone:
-		st.out.last(frame.SSE(), patience)
+		st.out.last(append(st.head, frame.SSE()...), patience) // nobody may have had a turn yet
 	}
 	st.out.close()
 }

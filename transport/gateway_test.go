@@ -126,6 +126,9 @@ func (g *gateway) serveSSE(w http.ResponseWriter, r *http.Request, s setup) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	if reason := r.URL.Query().Get("ended"); reason != "" { // before the stream has had a turn
+		att.End(broker.EndReason(reason))
+	}
 	g.server.ServeSSE(w, r, att, g.newSession(s))
 }
 

@@ -112,6 +112,19 @@ func TestSSEIsExactOnTheWire(t *testing.T) {
 	}
 }
 
+// TestStreamThatIsOverBeforeItBeginsHasAHead has one that is ended between its attaching and its first turn.
+func TestStreamThatIsOverBeforeItBeginsHasAHead(t *testing.T) {
+	want := regexp.MustCompile(`^retry: \d+\n\nevent: bye\nretry: \d+\ndata: {"type":"bye","code":4401,"reason":"token_expired","reconnect":false,"retry_ms":\d+}\n\n$`)
+	for _, s := range []setup{{}, {tls: true}, {http2: true}} {
+		g := newGateway(t, s)
+		resp := do(t, g, "/sse?ended=token_expired")
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" || !want.Match(body) {
+			t.Errorf("got %s %d %v %q %v", resp.Proto, resp.StatusCode, resp.Header, body, err)
+		}
+	}
+}
+
 func TestSSEHeadIsTheStreamsWithoutABody(t *testing.T) {
 	g := newGateway(t, setup{})
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodHead, g.http.URL+"/sse", nil)

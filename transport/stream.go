@@ -45,7 +45,7 @@ type stream struct {
 	ws    *wsConn // nil on SSE
 	out   output
 
-	head []byte // written before the first frame
+	head []byte // to be written before the first frame, nil once it is
 	// raw is the connection, where a write can be tried without waiting; nil where not.
 	raw               syscall.RawConn
 	lastSent          atomic.Int64 // as lastPing
@@ -260,10 +260,7 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	}
 	var head [maxHeader]byte
 	b.reset()
-	if st.head != nil {
-		b.buf = append(b.buf, st.head...)
-		st.head = nil
-	}
+	b.buf = append(b.buf, st.head...)
 	if control {
 		b.buf = st.ws.takeControl(b.buf)
 	}
@@ -312,6 +309,7 @@ func (st *stream) send(b *batch, frames []broker.Frame) (whole bool, err error) 
 	size := b.size
 	b.seal()
 	if whole, err = st.put(b); err == nil {
+		st.head = nil
 		st.count(frames, size)
 	}
 	b.reset()
