@@ -1,7 +1,9 @@
 package identity
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,7 +70,7 @@ func newRemoteKeys(ctx context.Context, address string, interval time.Duration, 
 	}
 	eventually := true
 	keys, err := keyfunc.NewDefaultOverrideCtx(lifetime, []string{address}, keyfunc.Override{
-		Client:                    &http.Client{Transport: boundedBody{r.transport}, CheckRedirect: neverFromTLS},
+		Client:                    &http.Client{Transport: usableKeys{next: r.transport, log: log}, CheckRedirect: neverFromTLS},
 		HTTPTimeout:               fetchTimeout,
 		NoErrorReturnFirstHTTPReq: &eventually,
 		RateLimitWaitMax:          unknownKeyWait,
@@ -76,6 +78,8 @@ func newRemoteKeys(ctx context.Context, address string, interval time.Duration, 
 		// Gateways that were started together should not fetch together.
 		RefreshInterval:   interval + rand.N(interval/10+1), //nolint:gosec // jitter
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(unknownKeyEvery), unknownKeyBurst),
+		// usableKeys has looked at each key, and one that fails here would cost all others.
+		ValidationSkipAll: true,
 	})
 	if err != nil {
 		r.close()
@@ -136,19 +140,82 @@ func (r *remoteKeys) fetch(ctx context.Context, id string) bool {
 	return current.answered
 }
 
-// boundedBody keeps an answer without end from filling the memory: the decoder that reads it has no bound of its own.
-type boundedBody struct{ next http.RoundTripper }
+// usableKeys takes out of a set the keys that cannot be read: they are to be ignored (RFC 7517, section 5), while what reads the
+// answer gives up the whole set for one of them. It also keeps an answer without end from filling the memory.
+type usableKeys struct {
+	next http.RoundTripper
+	log  *slog.Logger
+}
 
-func (b boundedBody) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := b.next.RoundTrip(request)
+func (u usableKeys) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := u.next.RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}
-	response.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(response.Body, maxJWKSBytes), response.Body}
+	bounded := io.LimitReader(response.Body, maxJWKSBytes)
+	if response.StatusCode != http.StatusOK {
+		response.Body = struct {
+			io.Reader
+			io.Closer
+		}{bounded, response.Body}
+		return response, nil
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key set: %w", err)
+	}
+	set, err := u.filter(request.Context(), body)
+	if err != nil {
+		return nil, err
+	}
+	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(set)), int64(len(set))
 	return response, nil
+}
+
+// filter returns the set without what cannot be read. An answer without keys is no set: it must not revoke what is known.
+func (u usableKeys) filter(ctx context.Context, body []byte) ([]byte, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil {
+		return nil, fmt.Errorf("reading the key set: %w", err)
+	}
+	if set.Keys == nil {
+		return nil, errors.New("the answer is no key set")
+	}
+	usable := make([]jwkset.JWKMarshal, 0, len(set.Keys))
+	var broken []error
+	for i, raw := range set.Keys {
+		jwk, err := readJWK(raw)
+		switch {
+		case err == nil:
+			usable = append(usable, jwk.Marshal())
+		case !errors.Is(err, jwkset.ErrUnsupportedKey): // those of other kinds may be there
+			broken = append(broken, fmt.Errorf("the key at %d: %w", i, err))
+		}
+	}
+	if len(broken) > 0 {
+		u.log.LogAttrs(ctx, slog.LevelWarn, "keys of the JWKS cannot be used", slog.Int("keys", len(broken)), slog.Any("first", broken[0]))
+	}
+	return json.Marshal(jwkset.JWKSMarshal{Keys: usable})
+}
+
+// readJWK reads a key by what counts here. Certificates do not: who trusts the set trusts its keys, whatever else vouches for
+// them. Nor does it matter what else a key is for.
+func readJWK(raw json.RawMessage) (jwkset.JWK, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return jwkset.JWK{}, fmt.Errorf("not an object: %w", err)
+	}
+	for _, name := range []string{"x5u", "x5c", "x5t", "x5t#S256"} {
+		delete(members, name)
+	}
+	rest, err := json.Marshal(members)
+	if err != nil {
+		return jwkset.JWK{}, err
+	}
+	return jwkset.NewJWKFromRawJSON(rest, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{SkipKeyOps: true, SkipUse: true})
 }
 
 // neverFromTLS refuses redirects from https to http, where anybody on the way could hand out keys.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -216,6 +219,66 @@ func TestWhatAnIssuerPublishesBeside(t *testing.T) {
 	}
 	_, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodHS256, keys.secret, map[string]any{"kid": "secret"}, nil))
 	checkReason(t, err, identity.ReasonSignature)
+}
+
+// TestKeysThatCannotBeReadCostNoOther has sets with one key that is good, and one that is broken or means nothing here.
+func TestKeysThatCannotBeReadCostNoOther(t *testing.T) {
+	before, _ := oldAndNew()
+	good := map[string]any{}
+	if err := json.Unmarshal(before.public(t), &good); err != nil {
+		t.Fatal(err)
+	}
+	quiet := []string{"another use", "an unknown type", "null"}
+	for name, bad := range map[string]string{
+		"another use":             `{"kty":"RSA","kid":"b","use":"tls","n":"AQAB","e":"AQAB"}`,
+		"a point off its curve":   `{"kty":"EC","kid":"b","crv":"P-256","x":"AQAB","y":"AQAB"}`,
+		"no modulus":              `{"kty":"RSA","kid":"b","e":"AQAB"}`,
+		"a large exponent":        `{"kty":"RSA","kid":"b","n":"` + strings.Repeat("_", 342) + `","e":"` + strings.Repeat("_", 342) + `"}`,
+		"no secret":               `{"kty":"oct","kid":"b"}`,
+		"a name that is a number": `{"kty":"oct","kid":7,"k":"AQAB"}`,
+		"an unknown type":         `{"kty":"AKP","kid":"b","pub":"AQAB"}`,
+		"no object":               `[]`,
+		"null":                    `null`,
+	} {
+		var log bytes.Buffer
+		issuer := newIssuer(t, jwks(t, json.RawMessage(bad), before.public(t)))
+		v := verifier(t, identity.VerifierOptions{JWKSURL: issuer.URL, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if _, err := v.Verify(t.Context(), before.token(t)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if lines := strings.Count(log.String(), "keys of the JWKS cannot be used"); lines > 1 || (lines == 0) != slices.Contains(quiet, name) {
+			t.Errorf("%s: the log is %s", name, log.String())
+		}
+	}
+	for name, value := range map[string]any{
+		"x5u": "http://issuer.example/cert", "x5c": []string{"AQAB"}, "x5t": "AQAB", "key_ops": []string{"verify", "https://issuer.example/check"},
+	} {
+		key := maps.Clone(good)
+		key[name] = value
+		raw, err := json.Marshal(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := verifier(t, identity.VerifierOptions{JWKSURL: newIssuer(t, jwks(t, raw)).URL})
+		if _, err := v.Verify(t.Context(), before.token(t)); err != nil {
+			t.Errorf("a key with %s: %v", name, err)
+		}
+	}
+}
+
+// TestAnswerThatIsNoKeySetRevokesNothing has an issuer that answers 200 all the same.
+func TestAnswerThatIsNoKeySetRevokesNothing(t *testing.T) {
+	before, after := oldAndNew()
+	for _, answer := range []string{"{}", "null", `{"keys":null}`, "[]", "<html>"} {
+		issuer := newIssuer(t, jwks(t, before.public(t)))
+		v := verifier(t, identity.VerifierOptions{JWKSURL: issuer.URL})
+		issuer.publish([]byte(answer))
+		_, err := v.Verify(t.Context(), after.token(t))
+		checkReason(t, err, identity.ReasonKeysUnavailable)
+		if _, err := v.Verify(t.Context(), before.token(t)); err != nil {
+			t.Errorf("after %s: %v", answer, err)
+		}
+	}
 }
 
 func TestAKeySetWithoutEndIsNotReadToItsEnd(t *testing.T) {
