@@ -77,7 +77,8 @@ const (
 	subscriptionIDLen = 22
 )
 
-// newStreamID returns a random stream id of at least 96 bits. It opens nothing.
+// newStreamID returns a random stream id of at least 96 bits: nobody guesses it, and
+// without tokens it brings back to a subscription that a stream made.
 func newStreamID() string { return randomBase62(streamIDLen) }
 
 // newSubscriptionID returns a random subscription id of at least 128 bits: a capability.

@@ -73,7 +73,8 @@ type Subscription struct {
 // ID returns the subscription id, a capability; "" on shared ones.
 func (s *Subscription) ID() string { return s.id }
 
-// Stream returns the stream id, which opens nothing.
+// Stream returns the stream id, which opens nothing here; a position brings a
+// stream back to what StreamMade reports.
 func (s *Subscription) Stream() string { return s.stream }
 
 // Owner returns the caller that Spec named.

@@ -23,7 +23,7 @@ const (
 )
 
 // listedSubscription is a subscription for an operator's eyes. It has the stream
-// id, which opens nothing, and never the subscription id, which does.
+// id, which opens nothing with tokens, and never the subscription id, which does.
 type listedSubscription struct {
 	Stream       string                 `json:"stream"`
 	Kind         string                 `json:"kind"`
