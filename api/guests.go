@@ -107,7 +107,7 @@ func (g *guests) begin(a *API, sub *broker.Subscription, bindings []broker.Bindi
 // hold holds the stream, once, if its token does not grant the bindings. The
 // audience's mutex is held.
 func (c *pendingChange) hold(s *session) {
-	if c.api.mayListen(s.current(), c.bindings) == nil || slices.Contains(c.held, s) {
+	if c.api.mayListen(s.current(), c.sub, c.bindings) == nil || slices.Contains(c.held, s) {
 		return
 	}
 	c.held = append(c.held, s)

@@ -180,29 +180,35 @@ func (a *API) byID(id string, place place) target {
 // tokens granted each binding when it was made, that is the bindings of now. For
 // others it is also those that are gone while their messages are not.
 func (a *API) mayRead(c caller, sub *broker.Subscription) error {
-	if a.opts.Verifier == nil || a.opts.CapabilityAttach {
+	if a.idSuffices(sub) {
 		return nil
 	}
 	if a.isOwner(c, sub) == nil {
-		return a.mayListen(c, sub.Bindings())
+		return a.mayListen(c, sub, sub.Bindings())
 	}
 	bindings, complete := sub.Reach()
 	if !complete {
 		return broker.Errorf(broker.CodeForbiddenBinding, "the subscription had so many bindings of late that only its owner may read it")
 	}
-	return a.mayListen(c, bindings)
+	return a.mayListen(c, sub, bindings)
 }
 
-// mayListen checks the bindings of a subscription that is there. An index would
-// be of no use to the caller, who did not name them.
-func (a *API) mayListen(c caller, bindings []broker.Binding) error {
-	if a.opts.Verifier == nil || a.opts.CapabilityAttach {
+// mayListen checks bindings of a subscription that is there. An index would be of
+// no use to the caller, who did not name them.
+func (a *API) mayListen(c caller, sub *broker.Subscription, bindings []broker.Binding) error {
+	if a.idSuffices(sub) {
 		return nil
 	}
 	if err := a.mayBind(c, bindings); err != nil {
 		return broker.AsError(err).WithBinding(-1)
 	}
 	return nil
+}
+
+// idSuffices reports whether nobody needs grants to read the subscription. A shared
+// one has no id that could suffice.
+func (a *API) idSuffices(sub *broker.Subscription) bool {
+	return a.opts.Verifier == nil || a.opts.CapabilityAttach && !sub.Shared()
 }
 
 // byBindings attaches to the shared subscription of the bindings, or to one of the

@@ -258,6 +258,26 @@ func TestCapabilityAttachLetsTheIDSuffice(t *testing.T) {
 	refusal{method: "GET", path: sub.Links["sse"], header: bearer("a.b.c"), status: 401, code: "unauthorized"}.check(t, g)
 }
 
+// TestSharedStreamsNeedGrantsAlsoWhereTheIDSuffices renews one: it has no id.
+func TestSharedStreamsNeedGrantsAlsoWhereTheIDSuffices(t *testing.T) {
+	i := newIssuer(t)
+	g := newGateway(t, i.use, func(s *setup) { s.options.CapabilityAttach = true })
+	g.declare("orders", "topic")
+	shared := g.socket("/v1/ws?exchange=orders", bearer(i.token("alice", time.Hour, "orders=#"))...)
+	shared.expect("ready")
+	shared.send(`{"type":"auth","token":"` + i.token("alice", time.Hour) + `"}`)
+	if p := shared.expect("error")["problem"].(map[string]any); p["code"] != "forbidden_binding" {
+		t.Errorf("a token that grants nothing: %v", p)
+	}
+	shared.send(`{"type":"auth","token":"` + i.token("alice", time.Hour, "orders=#") + `"}`)
+	shared.expect("ok")
+	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"#"}]}`, bearer(i.token("alice", time.Hour, "orders=#"))...)
+	guest := g.socket(sub.Links["ws"], bearer(i.token("bob", time.Hour))...)
+	guest.expect("ready")
+	guest.send(`{"type":"auth","token":"` + i.token("bob", time.Hour) + `"}`)
+	guest.expect("ok")
+}
+
 // countingVerifier counts the signatures that are checked.
 type countingVerifier struct {
 	api.Verifier
