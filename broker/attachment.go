@@ -238,6 +238,7 @@ func (a *Attachment) appendReady(dst []Frame) []Frame {
 		id = a.start.After
 	}
 	a.readySent = true
+	defer s.frames.release()
 	return append(dst, s.frames.ready(id, s.stream, s.id, s.bindingsJSON(), a.resumed))
 }
 
@@ -286,6 +287,7 @@ func (a *Attachment) appendMissing(dst []Frame) []Frame {
 	if r.marker.offset > a.pos {
 		dst = append(dst, s.frames.bindings(id, 0, markerList(r.marker)))
 	}
+	s.frames.release()
 	a.lost = false
 	a.pos = before
 	return dst

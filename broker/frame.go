@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -85,17 +86,41 @@ func (f Frame) Age() (age time.Duration, known bool) { return f.age.duration() }
 
 const eventEnd = "\n\n"
 
-// frameWriter builds one frame in a buffer that is used again and again.
+// frameWriter builds frames, one after the other, in a buffer that is used again
+// and again: by this one until release, and then by others. Of thousands of
+// subscriptions few encode at the same time, and each would keep what its largest
+// frame took.
 type frameWriter struct {
 	buf       []byte
+	lent      *[]byte // what buf came from; nil if that is nowhere
 	jsonStart int
 	kind      Kind
+}
+
+// buffers are those that no frameWriter has.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 1<<10)
+	return &b
+}}
+
+// release gives the buffer back, until the next frame.
+func (w *frameWriter) release() {
+	if w.lent == nil {
+		return
+	}
+	*w.lent = w.buf[:0]
+	buffers.Put(w.lent)
+	w.buf, w.lent = nil, nil
 }
 
 // begin starts a frame: the lines before the JSON object, its type and, unless
 // id is zero, its id.
 func (w *frameWriter) begin(kind Kind, id Position) {
 	w.kind = kind
+	if w.lent == nil {
+		w.lent = buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has nothing else
+		w.buf = *w.lent
+	}
 	b := w.buf[:0]
 	if kind != KindMessage { // left out, so that EventSource.onmessage gets it
 		b = append(b, "event: "...)
@@ -214,6 +239,7 @@ func newScopeFrame(kind Kind, scope string) Frame {
 	var w frameWriter
 	w.begin(kind, Position{})
 	w.raw(`,"scope":"` + scope + `"`)
+	defer w.release()
 	return w.end(0)
 }
 
@@ -235,6 +261,7 @@ func PingFrame(now time.Time, newest string) Frame {
 	} else {
 		w.string(newest)
 	}
+	defer w.release()
 	return w.end(0)
 }
 
@@ -296,5 +323,6 @@ func replyFrame(kind Kind, ref json.RawMessage, member string, value json.RawMes
 		w.raw(`,"` + member + `":`)
 		w.json(value)
 	}
+	defer w.release()
 	return w.end(0)
 }

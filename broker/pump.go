@@ -174,6 +174,7 @@ func (p *pump) flush() {
 	counts := &p.sub.broker.counts
 	counts.received.Add(p.nMsgs)
 	counts.receivedBytes.Add(p.nBytes)
+	p.frames.release()
 	clear(p.pending)
 	clear(p.traces)
 	p.traces = p.traces[:0]

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -36,6 +37,28 @@ func newTestPump(header string) (*pump, *Delivery) {
 			Timestamp: 1, HasTimestamp: true,
 		},
 	}}
+}
+
+// TestIdleSubscriptionKeepsNoBuffer has one whose messages were large, and is over for now.
+func TestIdleSubscriptionKeepsNoBuffer(t *testing.T) {
+	p, d := newTestPump("x")
+	d.Body = bytes.Repeat([]byte("1"), 57<<10)
+	d.Properties.ContentType = "text/plain"
+	for range pumpBatch + 1 {
+		p.Take(d)
+	}
+	p.Flush()
+	p.sub.log.shrink(0)
+	a, err := p.sub.Attach(AttachSpec{Start: Start{After: Position{Stream: p.sub.stream, Offset: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frames, err := a.Next(nil, 10, 1<<20); err != nil || len(frames) != 3 { // ready, gap and the newest
+		t.Fatalf("%d frames, %v", len(frames), err)
+	}
+	if n := cap(p.frames.buf) + cap(p.sub.frames.buf); n > 0 {
+		t.Errorf("%d bytes are kept", n)
+	}
 }
 
 func TestTracingThatIsOffAllocatesNothing(t *testing.T) {
