@@ -20,9 +20,10 @@ type session struct {
 	attachment *broker.Attachment // set by open, before anybody else has the session
 	audience   *audience          // that it is of; nil where none is needed. Set as attachment
 
-	mu     sync.Mutex  // guards caller and expiry
+	mu     sync.Mutex  // guards all below
 	caller caller      // replaced by auth
 	expiry *time.Timer // ends the attachment with its token; nil without one
+	lapsed bool        // it has: no token can prolong the stream any more
 }
 
 var _ transport.Session = (*session)(nil)
@@ -120,6 +121,7 @@ func (s *session) expired() {
 	case left > 0:
 		s.expiry.Reset(left)
 	default:
+		s.lapsed = true
 		s.attachment.End(broker.EndTokenExpired)
 	}
 }
@@ -182,9 +184,9 @@ func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, erro
 	if err != nil {
 		return nil, s.api.socketRefused(ctx, err)
 	}
-	s.mu.Lock()
-	s.caller = next
-	s.mu.Unlock()
+	if err := s.become(next); err != nil {
+		return nil, s.api.socketRefused(ctx, err)
+	}
 	s.audience.look(s) // changes that are under way know the old token
 	if err := s.api.mayRead(next, s.attachment.Subscription()); err != nil {
 		// Something was bound between the check and now: whoever did so saw the old token.
@@ -194,6 +196,17 @@ func (s *session) Auth(ctx context.Context, token string) (json.RawMessage, erro
 	s.arm(next.Expires)
 	s.api.opts.Admission.Renew(next.key, next.Expires)
 	return resource(s.attachment.Subscription()), nil
+}
+
+// become makes the stream the new token's, unless the old one's end was first.
+func (s *session) become(next caller) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lapsed {
+		return broker.Errorf(broker.CodeUnauthorized, "the stream's token has expired before this one came, and the stream ends")
+	}
+	s.caller = next
+	return nil
 }
 
 // Resource implements transport.Session.
