@@ -50,12 +50,10 @@ func (s *session) identify(ctx context.Context, token string, to target) error {
 	if err := to.allow(c); err != nil {
 		return err
 	}
-	slot, err := s.api.opts.Admission.Stream(c.key)
-	if err != nil {
+	if err := s.slot.Move(c.key); err != nil {
 		return err
 	}
-	s.slot.Release()
-	s.slot, s.caller = slot, c
+	s.caller = c
 	s.api.opts.Admission.Renew(c.key, c.Expires)
 	return nil
 }

@@ -143,6 +143,16 @@ func TestFirstMessageMayBringTheToken(t *testing.T) {
 	s.expectBye(4403, "forbidden_binding")
 }
 
+// TestFirstMessageMovesTheOnlyStreamThereMayBe has a gateway on which there is nobody else.
+func TestFirstMessageMovesTheOnlyStreamThereMayBe(t *testing.T) {
+	i := newIssuer(t)
+	g := newGateway(t, i.use, func(s *setup) { s.bounds.Streams = 1 })
+	g.declare("orders", "topic")
+	s := g.socket("/v1/ws?exchange=orders")
+	s.send(`{"type":"auth","token":"` + i.token("alice", time.Hour, "orders=#") + `"}`)
+	s.expect("ready")
+}
+
 func TestAuthRenewsInPlace(t *testing.T) {
 	i := newIssuer(t)
 	g := newGateway(t, i.use)

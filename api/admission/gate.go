@@ -147,7 +147,7 @@ func (g *Gate) Stream(key string) (*Slot, error) {
 	defer g.mu.Unlock()
 	c := g.caller(key, g.now())
 	if c.streams >= g.limits.StreamsPerCaller {
-		return nil, counted(broker.CodeLimitReached, LimitStreams, "this caller has as many streams open as it may")
+		return nil, errStreams()
 	}
 	if g.streams >= g.limits.Streams {
 		return nil, counted(broker.CodeOverCapacity, LimitStreamsTotal, "the gateway has as many streams open as it may")
@@ -210,6 +210,10 @@ func (g *Gate) own(c *caller, bound int) *Slot {
 	c.owned = append(c.owned, slot)
 	g.owned++
 	return slot
+}
+
+func errStreams() error {
+	return counted(broker.CodeLimitReached, LimitStreams, "this caller has as many streams open as it may")
 }
 
 func errOwned() error {

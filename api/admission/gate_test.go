@@ -277,6 +277,42 @@ func TestFullTableMakesNewcomersShareAndForgetsNobody(t *testing.T) {
 	}
 }
 
+// TestStreamThatMovesCountsOnce has one that says later whose it is, at the process's bound and at its caller's.
+func TestStreamThatMovesCountsOnce(t *testing.T) {
+	limits := DefaultLimits()
+	limits.Streams, limits.StreamsPerCaller = 2, 1
+	g, _ := newGate(limits)
+	first, err := g.Stream("address")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Move("a"); err != nil {
+		t.Fatal(err)
+	}
+	second, err := g.Stream("address")
+	if err != nil {
+		t.Fatalf("the address has none any more: %v", err)
+	}
+	if e := refusal(t, second.Move("a")); e.Code != broker.CodeLimitReached || e.Limit != LimitStreams {
+		t.Errorf("refused with %+v", e)
+	}
+	if err := second.Move("b"); err != nil {
+		t.Errorf("the process is at its bound, and there is no new stream: %v", err)
+	}
+	first.Release()
+	second.Release()
+	for _, key := range []string{"address", "a", "b"} {
+		s, err := g.Stream(key)
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		s.Release()
+	}
+	if got := g.Counts(); got.Streams != 0 {
+		t.Errorf("counts %+v", got)
+	}
+}
+
 // storm is a gate under random calls, and a naive count beside it.
 type storm struct {
 	gate           *Gate
@@ -343,6 +379,15 @@ func (s *storm) release(*rapid.T) {
 	}
 }
 
+func (s *storm) move(t *rapid.T) {
+	for slot, owned := range s.held {
+		if !owned {
+			_ = slot.Move(anyCaller.Draw(t, "caller"))
+			return
+		}
+	}
+}
+
 func (s *storm) request(t *rapid.T) {
 	key := anyCaller.Draw(t, "caller")
 	_ = s.gate.Request(key)
@@ -358,6 +403,9 @@ func (s *storm) check(t *rapid.T) {
 		if n := len(slot.caller.owned); owned && n > s.limits.SubscriptionsPerCaller {
 			t.Fatalf("a caller has %d", n)
 		}
+		if n := slot.caller.streams; n > s.limits.StreamsPerCaller {
+			t.Fatalf("a caller has %d streams", n)
+		}
 	}
 }
 
@@ -365,7 +413,7 @@ func TestCountsReturnToZero(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newStorm(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"stream": s.stream, "own": s.own, "release": s.release, "request": s.request, "": s.check,
+			"stream": s.stream, "own": s.own, "move": s.move, "release": s.release, "request": s.request, "": s.check,
 			"time": func(t *rapid.T) {
 				s.clock.at = s.clock.at.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
 			},

@@ -14,12 +14,12 @@ const (
 
 // Slot is one counted stream or subscription. It is safe for concurrent use.
 type Slot struct {
-	gate   *Gate
-	caller *caller
-	kind   slotKind
+	gate *Gate
+	kind slotKind
 
 	// All below is guarded by gate.mu.
 
+	caller   *caller
 	released bool
 	bound    int         // how many subscriptions the caller may own
 	idle     func() bool // whether yields would end it
@@ -94,6 +94,26 @@ func (g *Gate) Renew(key string, at time.Time) {
 	for _, f := range extend {
 		f(at)
 	}
+}
+
+// Move counts the stream of this slot for another caller from now on. For the
+// process it is the same stream. The error is a *broker.Error of CodeLimitReached;
+// then it stays the first caller's.
+func (s *Slot) Move(key string) error {
+	g := s.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.caller(key, g.now())
+	if c == s.caller || s.released {
+		return nil
+	}
+	if c.streams >= g.limits.StreamsPerCaller {
+		return errStreams()
+	}
+	s.caller.streams--
+	c.streams++
+	s.caller = c
+	return nil
 }
 
 // Release gives the place back. Only the first call counts; a nil slot is fine.
