@@ -284,6 +284,27 @@ func TestRequestUnderWayHoldsUpNoFrame(t *testing.T) {
 	}
 }
 
+// TestEndDoesNotWaitForTheRequestUnderWay has a bind that the broker would let wait for as long as it likes.
+func TestEndDoesNotWaitForTheRequestUnderWay(t *testing.T) {
+	begun := make(chan struct{})
+	g := newGateway(t, setup{session: session{bind: func(ctx context.Context, _ json.RawMessage) (json.RawMessage, error) {
+		close(begun)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}})
+	s := g.socket("/ws")
+	s.next("ready")
+	s.ask(`{"type":"ping"}`)
+	s.ask(`{"type":"bind","bindings":[]}`)
+	<-begun
+	g.sub.End(broker.EndDeleted)
+	s.next("pong")
+	s.bye(4410, "subscription_deleted")
+	if end := g.ended(1); end.Reason != transport.ReasonSubscriptionDeleted || end.Duration > patience/2 {
+		t.Errorf("ended with %+v", end)
+	}
+}
+
 func TestFirstMessageBringsTheToken(t *testing.T) {
 	g := newGateway(t, setup{needAuth: true})
 	s := g.socket("/ws", frame(0x81, `{"type":"auth","ref":"r","token":"secret"}`))

@@ -337,8 +337,11 @@ func appendText(b, text []byte) []byte {
 	return append(appendHeader(b, opText, len(text)), text...)
 }
 
-// linger waits until the client has closed, and reads what it sends meanwhile.
+// linger waits until the client has closed, and reads what it sends meanwhile. A
+// request that is still under way goes on no longer: after the bye nobody can be
+// told what came of it, and the reader would wait for it.
 func (w *wsConn) linger(patience time.Duration) {
+	w.st.cancelOperation()
 	_ = w.conn.SetReadDeadline(time.Now().Add(patience))
 	w.wait()
 	w.polite = false
