@@ -144,7 +144,7 @@ func (a *API) parseWant(r *http.Request, kind endpoint) (want, error) {
 	}
 	if q.has("payload") {
 		var known bool
-		if out.payload, known = broker.ParsePayloadMode(q.get("payload")); !known {
+		if out.payload, known = broker.ParsePayloadMode(q.get("payload")); !known || q.get("payload") == "" {
 			return want{}, invalid("payload", "this is one of auto and raw")
 		}
 	}

@@ -173,6 +173,7 @@ func queryRefusals() []refusal {
 		sse("bindings no JSON", "bindings=x", "bindings"),
 		sse("bindings empty", "bindings=", "bindings"),
 		sse("payload", "exchange=orders&payload=xml", "payload"),
+		sse("payload empty", "exchange=orders&payload=", "payload"),
 		sse("share", "exchange=orders&share=maybe", "share"),
 		sse("linger on shared", "exchange=orders&linger_seconds=5", "linger_seconds"),
 		sse("linger", "exchange=orders&share=false&linger_seconds=0", "linger_seconds"),
