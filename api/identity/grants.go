@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/warren-gateway/warren/broker"
@@ -119,19 +120,19 @@ func parseGrant(data json.RawMessage) (Grant, error) {
 	return Grant{Exchange: glob, RoutingKey: pattern}, nil
 }
 
-// parseLimit reads "max_subscriptions" into what Identity.MaxSubscriptions holds.
+// parseLimit reads "max_subscriptions" into what Identity.MaxSubscriptions holds. There are issuers that write 2.0 for 2.
 func parseLimit(data json.RawMessage) (int, error) {
 	if isNull(data) {
 		return 0, nil
 	}
-	var limit int
-	if json.Unmarshal(data, &limit) != nil || limit < 0 {
+	var limit float64
+	if json.Unmarshal(data, &limit) != nil || limit < 0 || limit > math.MaxInt32 || limit != math.Trunc(limit) {
 		return 0, fmt.Errorf(`%w: "max_subscriptions" is not a number of subscriptions`, errClaim)
 	}
 	if limit == 0 {
 		return -1, nil
 	}
-	return limit, nil
+	return int(limit), nil
 }
 
 // object reads a JSON object into its members, null into none.

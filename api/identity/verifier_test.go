@@ -262,6 +262,7 @@ func TestGoodTokensGrantWhatTheySay(t *testing.T) {
 				`{"exchange":"news.*","routing_key":"#"}],"max_subscriptions":5}`)},
 			grants: "orders=eu.# news.*=#", limit: 5,
 		},
+		{name: "a whole number written as a fraction", claims: map[string]any{"warren": json.RawMessage(`{"max_subscriptions":2.0}`)}, limit: 2},
 		{name: "no subscription at all", claims: map[string]any{"warren": json.RawMessage(`{"max_subscriptions":0}`)}, limit: -1},
 		{name: "RFC 9068", header: map[string]any{"typ": "application/at+jwt"}},
 		{name: "no type", header: map[string]any{"typ": nil}},
