@@ -161,11 +161,7 @@ func (u usableKeys) RoundTrip(request *http.Request) (*http.Response, error) {
 		return response, nil
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(bounded)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key set: %w", err)
-	}
-	set, err := u.filter(request.Context(), body)
+	set, err := u.filter(request.Context(), bounded)
 	if err != nil {
 		return nil, err
 	}
@@ -174,11 +170,11 @@ func (u usableKeys) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // filter returns the set without what cannot be read. An answer without keys is no set: it must not revoke what is known.
-func (u usableKeys) filter(ctx context.Context, body []byte) ([]byte, error) {
+func (u usableKeys) filter(ctx context.Context, body io.Reader) ([]byte, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &set); err != nil {
+	if err := json.NewDecoder(body).Decode(&set); err != nil {
 		return nil, fmt.Errorf("reading the key set: %w", err)
 	}
 	if set.Keys == nil {
