@@ -63,6 +63,14 @@ func deleteQueue(t testing.TB, address, name string) {
 		vhostOf(t, address), name))
 }
 
+// killQueue kills the process of a queue, which the broker starts again, empty.
+func killQueue(t testing.TB, address, name string) {
+	t.Helper()
+	rabbittest.Eval(t, fmt.Sprintf(
+		`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)), exit(amqqueue:get_pid(Q), kill)`,
+		vhostOf(t, address), name))
+}
+
 // connectionNames lists the names that clients gave to their connections in a virtual host.
 func connectionNames(t testing.TB, address string) string {
 	t.Helper()

@@ -112,7 +112,7 @@ func (d *deadLetters) prepare() error {
 				return err
 			}
 		}
-		if *q.out, err = ch.Consume(q.name, q.name, true, false, false, false, nil); err != nil {
+		if *q.out, err = ch.Consume(q.name, q.name, true, false, false, false, cancelWhenLost); err != nil {
 			return err
 		}
 	}

@@ -124,28 +124,30 @@ func TestDeadLettersAreCountedAgainAfterTheirExchangeWasDeleted(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreCountedAgainAfterOneOfTheirQueuesWasDeleted(t *testing.T) {
-	for _, suffix := range []string{"", ".lost"} {
-		t.Run("Queue"+suffix, func(t *testing.T) {
-			url := rabbittest.VHost(t)
-			pub := newPublisher(t, url)
-			pub.declare("events", "topic")
-			// Not two markers, so that the begin is that of the counting.
-			s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour })
-			q := open(t, s, binding(t, "events", "k"))
-			before := time.Now()
-			deleteQueue(t, url, internals(t, q).conn.dead.queue+suffix)
-			if e := next[*broker.Overflow](t, q); e.Missed != unknown || e.Since.After(before) {
-				t.Fatalf("missed is %d, since %v after what may be missing", e.Missed, e.Since.Sub(before))
-			}
-			pub.flood("events", "k", 100, nil)
-			for range 5 {
-				next[*broker.Delivery](t, q)
-			}
-			if e := next[*broker.Overflow](t, q); e.Missed != 85 {
-				t.Errorf("missed is %d", e.Missed)
-			}
-		})
+func TestDeadLettersAreCountedAgainAfterOneOfTheirQueuesWasLost(t *testing.T) {
+	for name, lose := range map[string]func(t testing.TB, address, name string){"Deleted": deleteQueue, "Killed": killQueue} {
+		for _, suffix := range []string{"", ".lost"} {
+			t.Run(name+suffix, func(t *testing.T) {
+				url := rabbittest.VHost(t)
+				pub := newPublisher(t, url)
+				pub.declare("events", "topic")
+				// Not two markers, so that the begin is that of the counting.
+				s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour })
+				q := open(t, s, binding(t, "events", "k"))
+				before := time.Now()
+				lose(t, url, internals(t, q).conn.dead.queue+suffix)
+				if e := next[*broker.Overflow](t, q); e.Missed != unknown || e.Since.After(before) {
+					t.Fatalf("missed is %d, since %v after what may be missing", e.Missed, e.Since.Sub(before))
+				}
+				pub.flood("events", "k", 100, nil)
+				for range 5 {
+					next[*broker.Delivery](t, q)
+				}
+				if e := next[*broker.Overflow](t, q); e.Missed != 85 {
+					t.Errorf("missed is %d", e.Missed)
+				}
+			})
+		}
 	}
 }
 

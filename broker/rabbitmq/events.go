@@ -25,12 +25,12 @@ func (x *exchanges) listen() {
 	for attempt := 0; ; attempt++ {
 		pause := x.src.backoff(attempt)
 		if c := x.src.pool.any(); c != nil {
-			ch, events, err := x.subscribe(c)
+			events, end, err := x.subscribe(c)
 			switch {
 			case err == nil:
 				attempt = 0
 				x.hear(events)
-				_ = ch.Close() // It is open still when it is the queue that was lost.
+				end()
 				x.forgetTypes()
 				pause = x.src.backoff(0)
 			case channelRefused(err):
@@ -44,7 +44,8 @@ func (x *exchanges) listen() {
 	}
 }
 
-func (x *exchanges) subscribe(c *conn) (*amqp.Channel, <-chan amqp.Delivery, error) {
+// subscribe asks for the events. end is called when they have ended.
+func (x *exchanges) subscribe(c *conn) (events <-chan amqp.Delivery, end func(), err error) {
 	ch, err := c.Channel()
 	if err != nil {
 		return nil, nil, err
@@ -60,8 +61,11 @@ func (x *exchanges) subscribe(c *conn) (*amqp.Channel, <-chan amqp.Delivery, err
 			return nil, nil, err
 		}
 	}
-	events, err := ch.Consume(name, name, true, false, false, false, nil)
-	return ch, events, err
+	events, err = ch.Consume(name, name, true, false, false, false, cancelWhenLost)
+	return events, func() {
+		_, _ = ch.QueueDelete(name, false, false, false) // It is there still when it is the consumer alone that was lost,
+		_ = ch.Close()                                   // and the channel when it is the queue.
+	}, err
 }
 
 // hear acts on events until the channel is lost or the source closes.

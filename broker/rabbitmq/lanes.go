@@ -14,6 +14,11 @@ const (
 	idleChannels = 16
 )
 
+// cancelWhenLost has the broker cancel a consumer whose queue's process has crashed. Without it RabbitMQ starts the queue again,
+// empty, and puts the consumer back without a word, so that nobody would learn of what was in it. Whoever publishes can make
+// that happen: a message with a header x-death that is none, which expires in the queue, is enough for RabbitMQ 3.10.
+var cancelWhenLost = amqp.Table{"x-cancel-on-ha-failover": true}
+
 // lane is a channel that consumes, for one queue or several. Nothing else happens on it: what a client asks for may cost a
 // channel, and that would cost the others on it their incarnation.
 type lane struct {
@@ -116,7 +121,7 @@ func (x *lane) settled() {
 func (x *lane) consume(queue, tag string) (<-chan amqp.Delivery, error) {
 	x.calls.Lock()
 	defer x.calls.Unlock()
-	return x.ch.Consume(queue, tag, false, false, false, false, nil)
+	return x.ch.Consume(queue, tag, false, false, false, false, cancelWhenLost)
 }
 
 func (x *lane) cancel(tag string) error {

@@ -60,6 +60,10 @@ func TestEveryLossOfAQueueEndsInOneNewIncarnation(t *testing.T) {
 			t.Helper()
 			deleteQueue(t, url, internals(t, q).name)
 		}},
+		{"QueueProcessKilled", broker.GapQueueLost, func(t *testing.T, url string, q *brokertest.Inbox) {
+			t.Helper()
+			killQueue(t, url, internals(t, q).name)
+		}},
 		{"MessageRedelivered", broker.GapQueueLost, func(t *testing.T, url string, q *brokertest.Inbox) {
 			t.Helper()
 			newPublisher(t, url).text("events", "k", "unacknowledged")

@@ -54,6 +54,7 @@ func brokerFaults() []Fault {
 		{Name: "consumer cancelled", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).CancelConsumers)},
 		{Name: "messages redelivered", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).Redeliver)},
 		{Name: "queue deleted", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).DeleteQueues)},
+		{Name: "queue's process killed", Leaves: []string{"queue_lost"}, Do: byOperator((*world.VHost).KillQueues)},
 		{Name: "exchange deleted for a while", Setup: Setup{Sources: 2}, Leaves: []string{"binding_lost"}, Do: times(1, 1, deleteExchange(12*time.Second, 14*time.Second))},
 		{Name: "exchange made again, with events", Setup: Setup{Events: true, Sources: 2}, Short: true, Leaves: []string{"binding_lost"}, Do: times(1, 2, deleteExchange(0, 1500*time.Millisecond))},
 		{Name: "exchange made again, without events", Leaves: []string{"broker_reconnected"}, Do: remakeUnseen},

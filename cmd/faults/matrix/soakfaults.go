@@ -42,6 +42,7 @@ func soakBrokerFaults() []soakFault {
 		{name: "consumer cancelled", do: operator((*world.VHost).CancelConsumers)},
 		{name: "messages redelivered", do: operator((*world.VHost).Redeliver)},
 		{name: "queue deleted", do: operator((*world.VHost).DeleteQueues)},
+		{name: "queue's process killed", do: operator((*world.VHost).KillQueues)},
 		{name: "exchange made again", broker: true, do: soakExchange},
 		{name: "broker restarted", broker: true, do: down(func(s *Stage) error { return s.Node.Stop() })},
 		{name: "broker killed", broker: true, do: down(func(s *Stage) error { return s.Node.Kill() })},

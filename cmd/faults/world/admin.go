@@ -95,6 +95,13 @@ func (v *VHost) DeleteQueues(ctx context.Context, gateway string) error {
 	return err
 }
 
+// KillQueues kills the processes of these queues inside of the broker, which starts them again, empty.
+func (v *VHost) KillQueues(ctx context.Context, gateway string) error {
+	_, err := v.eval(ctx, `[begin {ok, Q} = rabbit_amqqueue:lookup(N), exit(amqqueue:get_pid(Q), kill) end ||
+ {_, N, _} <- `+consumers+`]`, v.name, gateway)
+	return err
+}
+
 // Redeliver has the broker take back what a gateway has not acknowledged yet, and deliver it again to the same consumers.
 func (v *VHost) Redeliver(ctx context.Context, gateway string) error {
 	_, err := v.eval(ctx, `[rabbit_channel:do(P, {'basic.recover_async', true}, none) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
