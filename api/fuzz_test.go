@@ -29,7 +29,7 @@ func refusedProperly(t *testing.T, err error) {
 
 func FuzzBindings(f *testing.F) {
 	for _, seed := range []string{
-		`[]`, `[{"exchange":"a","routing_key":"b"}]`, `[{"exchange":"a","routing_key":"b","arguments":{"x":[1,1.5,{"y":null}]}}]`,
+		`[]`, `[{"exchange":"a","routing_key":"b"}]`, `[{"exchange":"a","routing_key":"b","arguments":{"x":[1,1.5,[null]]}}]`, `[{"exchange":"a","routing_key":"b","arguments":{"x":[{"y":null}]}}]`,
 		`[{"exchange":"a","routing_key":"\ud800"}]`, `[{"exchange":""}]`, `{}`, `[[]]`, `[{"exchange":"a","exchange":"b"}]`, "[\"\xff\"]", `[1e999]`,
 	} {
 		f.Add([]byte(seed))

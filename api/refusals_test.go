@@ -66,7 +66,7 @@ func bodyRefusals() []refusal {
 		return r
 	}
 	long := strings.Repeat("k", 300)
-	nested := strings.Repeat(`{"a":`, 20) + "1" + strings.Repeat("}", 20)
+	nested := strings.Repeat("[", 20) + "1" + strings.Repeat("]", 20)
 	return []refusal{
 		post("no JSON", `{"bindings"`, ""),
 		post("trailing value", `{} {}`, ""),
@@ -95,7 +95,9 @@ func bodyRefusals() []refusal {
 		post("half a surrogate in a name", `{"\udc00":1}`, "\uFFFD"),
 		at(post("half a surrogate in the name of an argument", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"b":[{"\ud800":1}]}}]}`, "\uFFFD"), 0),
 		at(post("arguments no object", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":[]}]}`, "arguments"), 0),
-		at(post("arguments too deep", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":`+nested+`}]}`, "arguments"), 0),
+		at(post("arguments too deep", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":`+nested+`}}]}`, "arguments"), 0),
+		at(post("an object in arguments", `{"bindings":[{"exchange":"orders","routing_key":"a"},{"exchange":"orders","routing_key":"a","arguments":{"a":{"b":1}}}]}`, "arguments"), 1),
+		at(post("an object in an array in arguments", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":[1,[{}]]}}]}`, "arguments"), 0),
 		at(post("number out of range", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"n":1e999}}]}`, "arguments"), 0),
 		post("JSON too deep", `{"bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`}}]}`, ""),
 		post("a bracket in a string does not nest", `{"linger_seconds":"`+strings.Repeat(`[\"`, 40)+`"}`, "linger_seconds"),
@@ -172,6 +174,7 @@ func queryRefusals() []refusal {
 		sse("both forms", "exchange=orders&bindings=[]", "bindings"),
 		sse("bindings no JSON", "bindings=x", "bindings"),
 		sse("bindings empty", "bindings=", "bindings"),
+		at(sse("an object in arguments", `bindings=[{"exchange":"orders","routing_key":"a","arguments":{"a":{}}}]`, "arguments"), 0),
 		sse("payload", "exchange=orders&payload=xml", "payload"),
 		sse("payload empty", "exchange=orders&payload=", "payload"),
 		sse("share", "exchange=orders&share=maybe", "share"),

@@ -25,7 +25,7 @@ func TestSubscriptionThroughItsLife(t *testing.T) {
 	g.declare("orders", "topic")
 	g.declare("audit", "headers")
 	made := g.do("POST", "/v1/subscriptions", `{"bindings":[{"exchange":"orders","routing_key":"eu.#"},{"exchange":"orders","routing_key":"eu.#"},
-		{"exchange":"audit","routing_key":"","arguments":{"x-match":"all","n":1.0,"f":1.5,"deep":{"l":[true,null,"s"]}}}],"payload":"raw","linger_seconds":5}`)
+		{"exchange":"audit","routing_key":"","arguments":{"x-match":"all","n":1.0,"f":1.5,"deep":[[true,null],"s"]}}],"payload":"raw","linger_seconds":5}`)
 	sub := made.subscription(t, http.StatusCreated)
 	self := "/v1/subscriptions/" + sub.ID
 	if made.header.Get("Location") != self || sub.Links["self"] != self || sub.Links["sse"] != self+"/sse" || sub.Links["ws"] != self+"/ws" {
@@ -34,7 +34,7 @@ func TestSubscriptionThroughItsLife(t *testing.T) {
 	if sub.State != "active" || sub.Payload != "raw" || sub.Linger != 5 || sub.ExpiresAt == nil || len(sub.Bindings) != 2 {
 		t.Errorf("made %s", made.body)
 	}
-	if args, _ := json.Marshal(sub.Bindings[1].Arguments); string(args) != `{"deep":{"l":[true,null,"s"]},"f":1.5,"n":1,"x-match":"all"}` {
+	if args, _ := json.Marshal(sub.Bindings[1].Arguments); string(args) != `{"deep":[[true,null],"s"],"f":1.5,"n":1,"x-match":"all"}` {
 		t.Errorf("arguments %s", args)
 	}
 	if got := g.do("PATCH", self, `{"linger_seconds":60}`).subscription(t, 200); got.Linger != 60 {

@@ -12,7 +12,7 @@ import (
 // MaxShortString is the longest exchange name or routing key, in bytes: an AMQP short string.
 const MaxShortString = 255
 
-// maxArgumentDepth bounds how deep binding arguments nest.
+// maxArgumentDepth bounds how deep binding arguments nest, themselves the first level.
 const maxArgumentDepth = 8
 
 // Binding says which messages of an exchange a subscription wants. It is made
@@ -26,8 +26,8 @@ type Binding struct {
 }
 
 // NewBinding checks and makes a binding. arguments (may be nil) are those of a
-// headers exchange; the caller does not change them afterwards. Errors are
-// *Error of CodeInvalidRequest with Field set.
+// headers exchange, without tables inside; the caller does not change them
+// afterwards. Errors are *Error of CodeInvalidRequest with Field set.
 func NewBinding(exchange, routingKey string, arguments Table) (Binding, error) {
 	if exchange == "" {
 		return Binding{}, Errorf(CodeInvalidRequest, "the default exchange \"\" cannot be bound; name an exchange").WithField("exchange")
@@ -46,8 +46,10 @@ func NewBinding(exchange, routingKey string, arguments Table) (Binding, error) {
 	if p, err := ParsePattern(routingKey); err == nil && p.Hashes() > MaxHashes {
 		return Binding{}, Errorf(CodeInvalidRequest, "routing_key has more than 3 words #").WithField("routing_key")
 	}
-	if tooDeep(arguments, maxArgumentDepth) {
-		return Binding{}, Errorf(CodeInvalidRequest, "arguments nest deeper than 8 levels").WithField("arguments")
+	for _, v := range arguments {
+		if problem := argumentProblem(v, maxArgumentDepth-1); problem != "" {
+			return Binding{}, Errorf(CodeInvalidRequest, problem).WithField("arguments")
+		}
 	}
 	args := string(appendTable(nil, arguments, 0))
 	b := Binding{exchange: exchange, routingKey: routingKey, arguments: arguments, argsJSON: args}
@@ -67,22 +69,24 @@ func checkShortString(field, s string) error {
 	return nil
 }
 
-func tooDeep(v any, levels int) bool {
+// argumentProblem says what is wrong with a value in binding arguments, if anything.
+func argumentProblem(v any, levels int) string {
 	switch v := v.(type) {
 	case Table:
-		for _, e := range v {
-			if levels == 0 || tooDeep(e, levels-1) {
-				return true
-			}
-		}
+		// RabbitMQ sorts the fields of the arguments, but not those of a table inside: in another order, which a map does not
+		// keep and JSON does not have, it is another binding, that could not be taken away and would be made again and again.
+		return "arguments hold an object inside; they are names with plain values, or arrays of these"
 	case []any:
 		for _, e := range v {
-			if levels == 0 || tooDeep(e, levels-1) {
-				return true
+			if levels == 0 {
+				return "arguments nest deeper than 8 levels"
+			}
+			if problem := argumentProblem(e, levels-1); problem != "" {
+				return problem
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // bindingID derives the id from the content, so that the same binding has the

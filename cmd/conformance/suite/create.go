@@ -96,6 +96,10 @@ func createTooMuch(t *T) {
 		r := t.TryCreate(object{"bindings": bindings})
 		t.Is("P-11", r.Refused(400, "invalid_request", field) && num(r.Body, "binding") == 1, "256 bytes of %s: %s", field, r)
 	}
+	for name, value := range map[string]any{"an object": object{}, "an array with one": []any{1, object{"a": 1}}} {
+		r := t.TryCreate(object{"bindings": []object{{"exchange": x, "routing_key": "#", "arguments": object{"a": value}}}})
+		t.Is("P-11", r.Refused(400, "invalid_request", "arguments") && num(r.Body, "binding") == 0, "%s in arguments: %s", name, r)
+	}
 	s := t.Create(on(x, long[:255]))
 	t.Is("P-11", len(list(s.First, "bindings")) == 1, "a key of 255 bytes is taken, one of 256 refused")
 	most := int(t.Bound("max-bindings"))
