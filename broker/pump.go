@@ -109,14 +109,15 @@ func (p *pump) handle(ev Event) {
 func (p *pump) delivery(d *Delivery) {
 	p.tag, p.tagged = d.Tag, true
 	p.nMsgs++
-	p.nBytes += uint64(len(d.Body))
+	size := max(d.Size, len(d.Body))
+	p.nBytes += uint64(size)
 	if p.began.IsZero() {
 		p.began = time.Now()
 	}
-	if len(d.Body) > p.sub.broker.limits.MaxMessageBytes {
+	if size > p.sub.broker.limits.MaxMessageBytes {
 		p.gap(gap{
 			reason: GapOversized, missed: 1,
-			exchange: d.Exchange, routingKey: d.RoutingKey, size: len(d.Body),
+			exchange: d.Exchange, routingKey: d.RoutingKey, size: size,
 		})
 		return
 	}

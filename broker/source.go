@@ -105,6 +105,9 @@ type Event interface{ event() }
 // Delivery is a message. The core answers with Ack when it is in the log.
 type Delivery struct {
 	Message
+	// Size is the size of a body above Limits.MaxMessageBytes that the source
+	// did not keep, so that Body is empty; else it may be 0.
+	Size int
 	// Tag increases with each delivery of a queue, through all incarnations.
 	Tag uint64
 }

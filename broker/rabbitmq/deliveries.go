@@ -24,6 +24,8 @@ var (
 // Everything else about a consumer is the library's: it is made, cancelled and lost there.
 type deliveries struct {
 	poisoned func()
+	// largest is how many bytes of a body are kept; of a larger one it is the size alone. 0: without a bound.
+	largest uint64
 
 	// Only the reader uses these.
 	found               *incarnation // by wants
@@ -44,8 +46,8 @@ type content struct {
 	again   bool // redelivered
 	begun   bool // its header has come
 	size    uint64
-	body    []byte // what came of it so far, where it needs several frames
-	message broker.Delivery
+	left    uint64          // bytes of the body that are to come
+	message broker.Delivery // with what came of the body so far
 }
 
 // lastString saves a string for each message where many have the same.
@@ -128,17 +130,19 @@ func (d *deliveries) take(typ byte, channel uint16, payload []byte) error {
 	if typ == frameTypeHeader {
 		return d.header(c, payload)
 	}
-	if uint64(len(c.body))+uint64(len(payload)) > c.size {
+	if uint64(len(payload)) > c.left {
 		return errContent
 	}
-	if len(c.body) == 0 && uint64(len(payload)) == c.size {
+	c.left -= uint64(len(payload))
+	switch {
+	case d.largest > 0 && c.size > d.largest:
+		c.message.Size = int(c.size)
+	case uint64(len(payload)) == c.size:
 		c.message.Body = payload // where it lies
-		d.finish(c)
-		return nil
+	default:
+		c.message.Body = append(c.message.Body, payload...)
 	}
-	c.body = append(c.body, payload...)
-	if uint64(len(c.body)) == c.size {
-		c.message.Body = c.body
+	if c.left == 0 {
 		d.finish(c)
 	}
 	return nil
@@ -173,6 +177,7 @@ func (d *deliveries) header(c *content, payload []byte) error {
 	}
 	c.begun = true
 	c.size = binary.BigEndian.Uint64(payload[headerPropsAt-8:])
+	c.left = c.size
 	flags := binary.BigEndian.Uint16(payload[headerPropsAt:])
 	if !d.properties(&c.message.Properties, flags, fieldReader{rest: payload[headerPropsAt+headerPropsLen:]}) {
 		return errContent

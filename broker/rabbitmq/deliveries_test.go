@@ -20,10 +20,14 @@ import (
 type note struct {
 	got     []string
 	flushed int // how many of them
+	took    func(*broker.Delivery)
 }
 
 func (n *note) Take(e broker.Event) {
 	d, ok := e.(*broker.Delivery)
+	if ok && n.took != nil {
+		n.took(d)
+	}
 	if !ok {
 		n.got = append(n.got, fmt.Sprintf("%T", e))
 	} else {
@@ -114,6 +118,35 @@ func TestMessagesToQueuesAreTakenOutOfWhatPasses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestOfABodyAboveTheBoundTheSizeAloneIsKept has bodies come in frames of 64 KiB, at the bound and one byte above it.
+func TestOfABodyAboveTheBoundTheSizeAloneIsKept(t *testing.T) {
+	const bound = 200 << 10
+	for _, size := range []int{bound, bound + 1, 64 << 20} {
+		header := contentHeader("x", nil)
+		binary.BigEndian.PutUint64(header[headerPropsAt-8:], uint64(size))
+		parts := []io.Reader{bytes.NewReader(frame(frameTypeMethod, 1, deliver("c", 1, "e", "k"))), bytes.NewReader(frame(frameTypeHeader, 1, header))}
+		piece := make([]byte, 64<<10)
+		for rest := size; rest > 0; rest -= len(piece) {
+			parts = append(parts, bytes.NewReader(frame(frameTypeBody, 1, piece[:min(rest, len(piece))])))
+		}
+		r := newFrameReader(io.MultiReader(parts...), func() {})
+		r.deliveries.largest = bound
+		n := consumerOf(&r.deliveries, "c")
+		var got *broker.Delivery
+		n.took = func(d *broker.Delivery) { got = keep(d) }
+		if _, err := io.ReadAll(r); err != nil || got == nil {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		kept := len(got.Body)
+		if size > bound {
+			kept = got.Size
+		}
+		if kept != size || size > bound && cap(got.Body) > 0 {
+			t.Errorf("of %d bytes: a body of %d, size %d", size, len(got.Body), got.Size)
+		}
+	}
 }
 
 // mixed draws an order of the frames of several lines, each of which stays in order.

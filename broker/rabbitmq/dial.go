@@ -133,6 +133,7 @@ func (s *Source) dial(ctx context.Context, name string) (*link, error) {
 	// Whoever ends the context ends the handshake, too.
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	w := newWire(socket, s.opts.WriteTimeout, s.stats.poisoned.add)
+	w.frames.deliveries.largest = uint64(max(0, s.opts.MaxMessageBytes))
 	conn, err := amqp.Open(w, s.amqpConfig(name))
 	if !stop() || err != nil {
 		socket.Close()

@@ -37,6 +37,8 @@ type Options struct {
 	QueueMaxBytes int
 	// QueueTTL is x-message-ttl of each queue; default 5 minutes.
 	QueueTTL time.Duration
+	// MaxMessageBytes is how large a body is delivered; of a larger one, its size alone. Default 0: all are delivered.
+	MaxMessageBytes int
 	// Prefetch is how many deliveries of a queue may be unacknowledged, at most 65,535; default 128.
 	Prefetch int
 	// SoloQueues is how many queues of a connection are consumed on a channel of their own; the others share channels, 32 on

@@ -57,7 +57,7 @@ func newRabbitMQ(cfg *Config, logger *slog.Logger) (source, error) {
 	r, err := rabbitmq.New(rabbitmq.Options{
 		URL: cfg.Broker, Node: cfg.nodeName(), Version: version, Logger: logger, TLS: tlsConfig,
 		QueueMaxLength: cfg.QueueMaxLength, QueueMaxBytes: int(cfg.QueueMaxBytes), QueueTTL: cfg.QueueTTL,
-		Prefetch: cfg.Prefetch, ExchangeTypes: types,
+		MaxMessageBytes: cfg.MaxMessageBytes, Prefetch: cfg.Prefetch, ExchangeTypes: types,
 	})
 	if err != nil {
 		return source{}, fmt.Errorf("--broker: %w", err)
