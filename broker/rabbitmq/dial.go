@@ -139,7 +139,7 @@ func (s *Source) dial(ctx context.Context, name string) (*link, error) {
 		socket.Close()
 		return nil, fmt.Errorf("AMQP handshake with the broker: %w", errors.Join(err, ctx.Err()))
 	}
-	w.established(conn.Config.Heartbeat)
+	w.established(conn.Config.Heartbeat, conn.Config.FrameSize)
 	s.frameMax.Store(int64(conn.Config.FrameSize))
 	return &link{Connection: conn, wire: w, lost: conn.NotifyClose(make(chan *amqp.Error, 1))}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // AMQP framing: type, channel and size before, one octet after the payload.
@@ -16,6 +17,9 @@ const (
 	// headerPropsAt is where a content header's property flags begin: after class, weight and body size.
 	headerPropsAt  = 2 + 2 + 8
 	headerPropsLen = 2
+	// headerFrameSize is the largest content header we accept. RabbitMQ neither splits nor bounds it: a message whose headers
+	// fill a frame is larger than one when it is dead-lettered, with the header x-death.
+	headerFrameSize = 1 << 20
 )
 
 // Property flags of basic, in the order of the properties.
@@ -45,6 +49,8 @@ type frameReader struct {
 	src        io.Reader
 	poisoned   func()
 	deliveries deliveries
+	// agreed is the largest frame that was agreed upon, above which the library gives up.
+	agreed atomic.Int64
 
 	buf      []byte
 	from, to int // what buf holds
@@ -52,10 +58,12 @@ type frameReader struct {
 }
 
 func newFrameReader(src io.Reader, poisoned func()) *frameReader {
-	return &frameReader{
+	r := &frameReader{
 		src: src, poisoned: poisoned, buf: make([]byte, readBuffer),
 		deliveries: deliveries{poisoned: poisoned},
 	}
+	r.agreed.Store(frameSize)
+	return r
 }
 
 // Read implements io.Reader.
@@ -116,7 +124,7 @@ func (r *frameReader) inspect() (size int, more bool, err error) {
 	if !r.wantsWhole(at) {
 		return size, true, nil
 	}
-	if size > frameSize {
+	if size > frameSize && (r.buf[at] != frameTypeHeader || size > headerFrameSize) {
 		return 0, false, errFrameTooLarge
 	}
 	if r.pass > 0 && r.to-at < size {
@@ -161,13 +169,14 @@ func (r *frameReader) wantsWhole(at int) bool {
 func (r *frameReader) check(at, size int) int {
 	payload := r.buf[at+frameHeaderLen : at+size-frameEndLen]
 	from, to, ok := headersOf(payload)
-	if ok && (from == to || readable(payload[from:to])) {
+	if !ok || from == to {
+		return size // without headers, or not a content header of basic; the library decides
+	}
+	if !readable(payload[from:to]) {
+		r.poisoned()
+	} else if int64(size) <= r.agreed.Load() {
 		return size
 	}
-	if !ok {
-		return size // not a content header of basic; the library decides
-	}
-	r.poisoned()
 	flags := binary.BigEndian.Uint16(payload[headerPropsAt:])
 	binary.BigEndian.PutUint16(payload[headerPropsAt:], flags&^flagHeaders)
 	gone := to - from

@@ -112,9 +112,12 @@ func TestFramesPassUnchangedSaveUnreadableHeaders(t *testing.T) {
 }
 
 func TestContentHeaderAboveTheAgreedSizeIsRefused(t *testing.T) {
-	r := newFrameReader(bytes.NewReader([]byte{frameTypeHeader, 0, 1, 0x7f, 0xff, 0xff, 0xff}), func() {})
-	if _, err := io.ReadAll(r); !errors.Is(err, errFrameTooLarge) {
-		t.Errorf("got %v", err)
+	for _, begin := range [][]byte{
+		{frameTypeHeader, 0, 1, 0x7f, 0xff, 0xff, 0xff}, {frameTypeHeader, 0, 1, 0, 0x10, 0, 0}, {frameTypeMethod, 0, 1, 0, 2, 0, 0},
+	} {
+		if _, err := io.ReadAll(newFrameReader(bytes.NewReader(begin), func() {})); !errors.Is(err, errFrameTooLarge) {
+			t.Errorf("% x: got %v", begin, err)
+		}
 	}
 }
 

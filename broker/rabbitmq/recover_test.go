@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -280,5 +281,37 @@ func TestMessageThatTheLibraryCannotReadCostsNobodyTheConnection(t *testing.T) {
 	}
 	if n := s.Stats().Poisoned; n != 2 {
 		t.Errorf("%d messages were poisoned, want 2", n)
+	}
+}
+
+// TestHeaderAboveTheAgreedFrameSizeCostsNobodyTheConnection has messages whose headers fill a frame be dead-lettered, by which
+// they grow: on their way to a queue of ours, and on the way from there to what counts the dead letters.
+func TestHeaderAboveTheAgreedFrameSizeCostsNobodyTheConnection(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("events", "topic")
+	s := newSource(t, url, func(o *Options) { o.Prefetch, o.QueueMaxLength = 1, 1 })
+	q := open(t, s, binding(t, "events", "#"))
+	detour, err := pub.ch.QueueDeclare("", false, false, true, false, amqp.Table{
+		"x-dead-letter-exchange": "events", "x-dead-letter-routing-key": "k", "x-message-ttl": int64(0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := amqp.Publishing{Headers: amqp.Table{"a": strings.Repeat("h", frameSize-42)}, Body: []byte("large")}
+	pub.publish("", detour.Name, large)
+	d := next[*broker.Delivery](t, q)
+	if v, _ := d.Properties.Headers["a"].(string); string(d.Body) != "large" || len(v) != frameSize-42 || d.Properties.Headers["x-death"] == nil {
+		t.Errorf("got %q with %d bytes in a header", d.Body, len(v))
+	}
+	pub.publish("events", "k", large) // dropped for the next one
+	pub.text("events", "k", "last")
+	if e := next[*broker.Overflow](t, q); e.Missed != 1 {
+		t.Errorf("missed is %d", e.Missed)
+	}
+	q.Ack(d.Tag)
+	wantBody(t, q, "last")
+	if n := s.Stats().Losses; n != 0 {
+		t.Errorf("%d connections were lost", n)
 	}
 }

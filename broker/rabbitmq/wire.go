@@ -57,8 +57,11 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// established ends the handshake: from now on the heartbeat counts.
-func (w *wire) established(heartbeat time.Duration) { w.silence.Store(int64(2 * heartbeat)) }
+// established ends the handshake: from now on the heartbeat counts, and what frames may have.
+func (w *wire) established(heartbeat time.Duration, frameMax int) {
+	w.silence.Store(int64(2 * heartbeat))
+	w.frames.agreed.Store(int64(frameMax))
+}
 
 // expire lets everything fail from then on, a write under way too: that has mu for as long as it takes.
 func (w *wire) expire(at time.Time) {
