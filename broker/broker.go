@@ -46,6 +46,8 @@ type Broker struct {
 	// following is how many messages are followed that nobody has written yet.
 	following atomic.Int64
 	stop      chan struct{}
+	stopping  context.Context //nolint:containedctx // ended by Interrupt, for what waits for the source
+	interrupt context.CancelFunc
 	wg        sync.WaitGroup // the reclaimer, every creation and every ending subscription
 
 	mu       sync.Mutex // guards all below; taken under a subscription's mutex, never the other way round
@@ -100,6 +102,7 @@ func New(opts Options) *Broker {
 		byID: map[string]*Subscription{}, byStream: map[string]*Subscription{},
 		shared: map[string]*Subscription{}, flights: map[string]*flight{},
 	}
+	b.stopping, b.interrupt = context.WithCancel(context.Background())
 	b.wg.Go(b.reclaim)
 	return b
 }
@@ -191,8 +194,10 @@ func (b *Broker) make(ctx context.Context, spec Spec, sharedKey string) (*Subscr
 	}
 	defer b.wg.Done()
 	s := b.newSubscription(spec, bindings, sharedKey)
+	ctx, cancel := b.interruptible(ctx)
+	defer cancel()
 	queue, err := b.source.Open(ctx, QueueSpec{Stream: s.stream, Bindings: bindings})
-	if err != nil {
+	if err = b.orInterrupted(err); err != nil {
 		b.mu.Lock()
 		b.opening--
 		b.mu.Unlock()
@@ -396,6 +401,28 @@ func (b *Broker) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("subscriptions are still ending"), ctx.Err())
 	}
+}
+
+// Interrupt has what waits for the source answer CodeShuttingDown, and what
+// would wait from now on. Subscriptions and streams go on. It does not block.
+func (b *Broker) Interrupt() { b.interrupt() }
+
+// interruptible returns a context that Interrupt ends, too.
+func (b *Broker) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(b.stopping, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// orInterrupted returns err, or CodeShuttingDown if it is Interrupt's doing.
+func (b *Broker) orInterrupted(err error) error {
+	if b.stopping.Err() == nil || CodeOf(err) != CodeBrokerTimeout && CodeOf(err) != CodeBrokerUnavailable {
+		return err
+	}
+	return errShuttingDown().WithCause(err)
 }
 
 func errShuttingDown() *Error {

@@ -50,11 +50,13 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 	if s.Shared() {
 		return Errorf(CodeSharedSubscription, "a shared subscription has the bindings of its URL; make one of your own to change them")
 	}
+	ctx, cancel := s.broker.interruptible(ctx)
+	defer cancel()
 	select {
 	case s.changing <- struct{}{}:
 		defer func() { <-s.changing }()
 	case <-ctx.Done():
-		return Errorf(CodeBrokerTimeout, "an earlier change of this subscription is still under way").WithCause(ctx.Err())
+		return s.broker.orInterrupted(Errorf(CodeBrokerTimeout, "an earlier change of this subscription is still under way").WithCause(ctx.Err()))
 	}
 	now := s.Bindings()
 	want, err := edit(append([]Binding(nil), now...))
@@ -78,7 +80,7 @@ func (s *Subscription) change(ctx context.Context, edit func(now []Binding) ([]B
 		if ended := s.alive(); ended != nil { // which is why it failed
 			return ended
 		}
-		return err
+		return s.broker.orInterrupted(err)
 	}
 	s.remember(removed)
 	return s.settle(want)

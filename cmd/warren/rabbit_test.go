@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 	"github.com/warren-gateway/warren/cmd/conformance/contract"
 )
 
@@ -298,4 +300,44 @@ func mustBeReady(t *testing.T, r *frameReader) *tally {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestStopIsSwiftWhileTheBrokerStandsStill has a stream, which ends, and requests that wait for the broker, which are answered.
+func TestStopIsSwiftWhileTheBrokerStandsStill(t *testing.T) {
+	node := rabbittest.Private(t)
+	newRabbitPublisher(t, node.URL()).declare("orders")
+	const drain = time.Second
+	g := startGateway(t, "--broker", node.URL(), "--drain", drain.String())
+	const bindings = `{"bindings":[{"exchange":"orders","routing_key":"#"}]}`
+	for status := 0; status != http.StatusCreated; { // until the broker is connected
+		status, _ = g.call("POST", g.url+"/v1/subscriptions", bindings)
+	}
+	if err := node.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	replies := make(chan string)
+	go func() {
+		resp, err := g.client.Post(g.url+"/v1/subscriptions", "application/json", strings.NewReader(bindings)) //nolint:noctx // the client ends with the gateway
+		if err != nil {
+			replies <- err.Error()
+			return
+		}
+		defer func() { _ = resp.Body.Close() }()
+		answer, _ := io.ReadAll(resp.Body)
+		replies <- fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Retry-After") != "", " ", string(answer))
+	}()
+	<-time.After(500 * time.Millisecond) // it waits for the broker
+	begun := time.Now()
+	if err := g.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > drain+stopGrace {
+		t.Errorf("it took %v", took)
+	}
+	if r := <-replies; !strings.HasPrefix(r, "503 true ") || !strings.Contains(r, `"code":"shutting_down"`) {
+		t.Errorf("got %s", r)
+	}
+	if err := node.Continue(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -26,6 +26,10 @@ import (
 // and connections closed in it, or left to the broker, which does it for us.
 const stopGrace = 5 * time.Second
 
+// deletingQueues is how much of it deleting them may take. A broker that stands
+// still deletes none, and closing its connections takes time, too.
+const deletingQueues = 1500 * time.Millisecond
+
 // gateway is everything that `warren serve` runs.
 type gateway struct {
 	cfg      Config
@@ -257,6 +261,9 @@ func (g *gateway) stop(ctx context.Context) error {
 // close ends whatever there is, in the order of the way of a message, backwards.
 func (g *gateway) close(ctx context.Context) error {
 	var errs []error
+	if g.core != nil {
+		g.core.Interrupt() // first of all: requests that wait for the broker need an answer, and somebody to write it
+	}
 	if g.server != nil {
 		shutdown, cancel := context.WithTimeout(ctx, time.Second)
 		if g.server.Shutdown(shutdown) != nil {
@@ -271,9 +278,14 @@ func (g *gateway) close(ctx context.Context) error {
 		g.streams.Close()
 	}
 	if g.core != nil {
-		errs = append(errs, g.core.Close(ctx))
+		deleting, cancel := context.WithTimeout(ctx, deletingQueues)
+		_ = g.core.Close(deleting) // What is not done by then ends with the connections.
+		cancel()
 	}
 	errs = append(errs, g.source.close(ctx))
+	if g.core != nil {
+		errs = append(errs, g.core.Close(ctx))
+	}
 	if g.verifier != nil {
 		g.verifier.Close()
 	}
