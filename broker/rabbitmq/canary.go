@@ -139,8 +139,7 @@ func (c *canary) prepare(ch *amqp.Channel) error {
 		return err
 	}
 	name := "warren." + c.src.opts.Node + ".canary." + rand.Text()
-	args := amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(1)}
-	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
+	if _, err := ch.QueueDeclare(name, false, false, true, false, c.src.helperArguments(1)); err != nil {
 		return err
 	}
 	if err := ch.QueueBind(name, canaryKey, c.src.exchange, false, nil); err != nil {

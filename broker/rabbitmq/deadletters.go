@@ -99,7 +99,7 @@ func (d *deadLetters) prepare() error {
 		{
 			name: d.queue + ".lost",
 			keys: []string{lostKey},
-			args: amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(1)},
+			args: d.conn.src.helperArguments(1),
 			out:  &d.signals,
 		},
 	}
@@ -123,6 +123,16 @@ func (d *deadLetters) prepare() error {
 // leaves one behind, whatever its end.
 func declareExchange(ch *amqp.Channel, name string) error {
 	return ch.ExchangeDeclare(name, amqp.ExchangeTopic, false, true, false, false, nil)
+}
+
+// helperArguments are those of a queue of the gateway's own, of which nobody counts what it drops. That goes to an exchange
+// which does not exist: a policy of the operator's that names another for all queues would put it there, with the canary's
+// token, but what a queue was declared with outranks policies.
+func (s *Source) helperArguments(length int64) amqp.Table {
+	return amqp.Table{
+		"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": length,
+		"x-dead-letter-exchange": s.exchange + ".nowhere",
+	}
 }
 
 // run counts until the connection is gone.

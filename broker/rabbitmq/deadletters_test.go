@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,5 +207,53 @@ func TestNothingIsLeftAtTheBrokerAfterClose(t *testing.T) {
 	eventually(t, "no queue and no exchange is left", func() bool {
 		exchanges := rabbittest.Eval(t, fmt.Sprintf(`length([X || X <- rabbit_exchange:list(<<"%s">>), element(4, element(2, X)) =:= <<"%s">>])`, vhostOf(t, url), s.exchange))
 		return exchanges == "0" && len(queueNames(t, url, "")) == 0
+	})
+}
+
+// TestPolicyOfTheOperatorMovesNothingOfTheGateways has a policy that gives all queues a dead letter exchange.
+func TestPolicyOfTheOperatorMovesNothingOfTheGateways(t *testing.T) {
+	url := rabbittest.VHost(t)
+	pub := newPublisher(t, url)
+	pub.declare("operators", "topic")
+	all, err := pub.ch.QueueDeclare("", false, false, true, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pub.ch.QueueBind(all.Name, "#", "operators", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	rabbittest.Eval(t, fmt.Sprintf(`ok = rabbit_policy:set(<<"%s">>, <<"all">>, <<".*">>, [{<<"dead-letter-exchange">>, <<"operators">>}], 0, <<"queues">>, <<"test">>)`,
+		vhostOf(t, url)))
+	s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 1, 1, 20*time.Millisecond })
+	q := open(t, s, binding(t, "amq.topic", "k"))
+	pub.flood("amq.topic", "k", 5, nil)
+	next[*broker.Delivery](t, q)
+	if e := next[*broker.Overflow](t, q); e.Missed != 3 {
+		t.Errorf("missed is %d", e.Missed)
+	}
+	begun := s.canary.lastConfirmed()
+	eventually(t, "the canary sings", func() bool { return s.canary.lastConfirmed().Sub(begun) > 10*s.opts.CanaryInterval })
+	if got, err := pub.ch.QueueDeclarePassive(all.Name, false, false, true, false, nil); err != nil || got.Messages > 0 {
+		t.Errorf("%d messages of the gateway's are in the operator's exchange, %v", got.Messages, err)
+	}
+}
+
+// TestEveryQueueHasADeadLetterExchangeOfTheGateways: see helperArguments.
+func TestEveryQueueHasADeadLetterExchangeOfTheGateways(t *testing.T) {
+	node := rabbittest.Private(t) // whose broker tells of exchanges
+	s := newSource(t, node.URL())
+	open(t, s, binding(t, "amq.topic", "k"))
+	eventually(t, "all five have one", func() bool {
+		out, err := node.Ctl(contextOf(t), "-q", "list_queues", "name", "arguments")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, s.exchange+".") && strings.Contains(line, `"x-dead-letter-exchange"`) && strings.Contains(line, `"`+s.exchange) {
+				n++
+			}
+		}
+		return n == 5 // the subscription's, two of dead letters, the canary's, that of events
 	})
 }

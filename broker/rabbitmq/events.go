@@ -51,8 +51,7 @@ func (x *exchanges) subscribe(c *conn) (events <-chan amqp.Delivery, end func(),
 		return nil, nil, err
 	}
 	name := "warren." + x.src.opts.Node + ".events." + rand.Text()
-	args := amqp.Table{"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": int64(eventMaxLength)}
-	if _, err := ch.QueueDeclare(name, false, false, true, false, args); err != nil {
+	if _, err := ch.QueueDeclare(name, false, false, true, false, x.src.helperArguments(eventMaxLength)); err != nil {
 		return nil, nil, err
 	}
 	for _, key := range []string{eventDeleted, eventCreated} {
