@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"math"
 	"slices"
@@ -175,16 +176,25 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 	have := q.bindings()
 	q.mu.Unlock()
 	deleted := q.src.exchanges.attend(bindings)
+	refused := func(err error, b broker.Binding) error {
+		if queueGone(err) {
+			return unavailable(err)
+		}
+		return bindError(err, indexOf(bindings, b))
+	}
+	lacking := slices.DeleteFunc(slices.Clone(bindings), func(b broker.Binding) bool { return containsBinding(have, b) })
 	err = inc.conn.disposable(func(ch *amqp.Channel) error {
-		for i, b := range bindings {
-			if containsBinding(have, b) || containsBinding(added, b) {
+		if exchangesOf(lacking) > 1 {
+			if i, err := seeExchanges(ch, inc.name, lacking); err != nil {
+				return refused(err, lacking[i])
+			}
+		}
+		for _, b := range lacking {
+			if containsBinding(added, b) {
 				continue
 			}
 			if err := bind(ch, inc.name, b); err != nil {
-				if queueGone(err) {
-					return unavailable(err)
-				}
-				return bindError(err, i)
+				return refused(err, b)
 			}
 			added = append(added, b)
 		}
@@ -204,6 +214,37 @@ func (q *queue) bind(inc *incarnation, bindings []broker.Binding) (added []broke
 		q.src.exchanges.probeSoon(name) // it may be back
 	}
 	return added, nil
+}
+
+// exchangesOf counts the exchanges of bindings.
+func exchangesOf(bindings []broker.Binding) int {
+	names := make(map[string]struct{}, 1)
+	for _, b := range bindings {
+		names[b.Exchange()] = struct{}{}
+	}
+	return len(names)
+}
+
+// seeExchanges has the broker say which of the exchanges it refuses, before any is bound: one that is auto-delete goes with its
+// last binding, so that to take back what was bound could take it along, although the request was refused. Unbinding what is
+// not bound changes nothing, and needs the permissions that binding does; so nobody learns whether an exchange is there that
+// the account may not read. index is of the binding that is refused.
+func seeExchanges(ch *amqp.Channel, queue string, bindings []broker.Binding) (index int, err error) {
+	seen := make(map[string]bool)
+	nothing := rand.Text()
+	for i, b := range bindings {
+		if seen[b.Exchange()] {
+			continue
+		}
+		seen[b.Exchange()] = true
+		if err := ch.QueueUnbind(queue, nothing, b.Exchange(), nil); err != nil {
+			return i, err
+		}
+		if err := ch.ExchangeDeclarePassive(b.Exchange(), amqp.ExchangeTopic, false, false, false, false, nil); err != nil { // it compares nothing
+			return i, err
+		}
+	}
+	return 0, nil
 }
 
 func (q *queue) undoBind(inc *incarnation, added []broker.Binding) {
@@ -253,7 +294,7 @@ func (q *queue) unbind(inc *incarnation, bindings []broker.Binding) (removed []*
 		if queueGone(err) {
 			return nil, unavailable(err)
 		}
-		return nil, bindError(err, slices.IndexFunc(bindings, func(x broker.Binding) bool { return x.ID() == b.binding.ID() }))
+		return nil, bindError(err, indexOf(bindings, b.binding))
 	}
 	gone := make([]broker.Binding, len(having))
 	for i, b := range having {
@@ -313,6 +354,9 @@ func (q *queue) bindAgain(inc *incarnation, removed []*bound) {
 
 // asBindError passes on what is mapped already; the rest is the disposable channel's own trouble.
 func asBindError(err error) error {
+	if err == nil {
+		return nil
+	}
 	if _, ok := err.(*broker.Error); ok { //nolint:errorlint // made right above, never wrapped
 		return err
 	}
@@ -333,6 +377,10 @@ func (q *queue) take(bindings []broker.Binding) {
 	q.bounds = slices.DeleteFunc(q.bounds, func(b *bound) bool { return containsBinding(bindings, b.binding) })
 }
 
+func indexOf(bindings []broker.Binding, b broker.Binding) int {
+	return slices.IndexFunc(bindings, func(have broker.Binding) bool { return have.ID() == b.ID() })
+}
+
 func containsBinding(bindings []broker.Binding, b broker.Binding) bool {
-	return slices.ContainsFunc(bindings, func(have broker.Binding) bool { return have.ID() == b.ID() })
+	return indexOf(bindings, b) >= 0
 }

@@ -503,3 +503,34 @@ func TestUnbindThatTakesTooLongIsUndoneWithAGap(t *testing.T) {
 	wantIDs(t, next[*broker.BindingsBack](t, x.queue).IDs, old)
 	x.wantOnlyOld(t)
 }
+
+// TestRefusedBindingsTouchNoExchange: an exchange that is auto-delete goes with its last binding, and so with one that is taken back.
+func TestRefusedBindingsTouchNoExchange(t *testing.T) {
+	address := rabbittest.VHost(t)
+	pub := newPublisher(t, address)
+	pub.declare("secret", "topic")
+	if err := pub.ch.ExchangeDeclare("passing", "topic", false, true, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, account(t, address, *leastPrivilege("passing$|nowhere$")))
+	q := open(t, s)
+	for exchange, code := range map[string]broker.Code{"nowhere": broker.CodeExchangeNotFound, "secret": broker.CodeForbiddenBinding} {
+		bindings := []broker.Binding{binding(t, "passing", "a"), binding(t, "passing", "b"), binding(t, exchange, "#")}
+		_, err := s.Open(contextOf(t), broker.QueueSpec{Stream: "s", Bindings: bindings})
+		wantCode(t, err, code, 2)
+		wantCode(t, q.Bind(contextOf(t), bindings), code, 2)
+		if err := pub.ch.ExchangeDeclarePassive("passing", "topic", false, true, false, false, nil); err != nil {
+			t.Fatalf("with %s: %v", exchange, err)
+		}
+	}
+	eventually(t, "no queue is left of what was refused", func() bool { return len(subscriptionQueues(t, address)) == 1 })
+	pub.declare("nowhere", "topic")
+	both := []broker.Binding{binding(t, "passing", "a"), binding(t, "nowhere", "#")}
+	if err := q.Bind(contextOf(t), both); err != nil {
+		t.Fatal(err)
+	}
+	pub.text("passing", "a", "1")
+	pub.text("nowhere", "x", "2")
+	wantBody(t, q, "1")
+	wantBody(t, q, "2")
+}

@@ -75,6 +75,12 @@ type incarnation struct {
 func (c *conn) make(q *queue, m mode) (inc *incarnation, missing []string, err error) {
 	name := q.nextName()
 	bindings, missing := q.wanted(m)
+	if m == strict && exchangesOf(bindings) > 1 {
+		if err := c.see(q, name, bindings); err != nil {
+			c.discardQueue(name)
+			return nil, nil, err
+		}
+	}
 	inc, err = c.makeQuickly(q, name, bindings)
 	if err == nil {
 		return inc, missing, nil
@@ -90,6 +96,19 @@ func (c *conn) make(q *queue, m mode) (inc *incarnation, missing []string, err e
 		return nil, nil, err
 	}
 	return inc, append(missing, refused...), nil
+}
+
+// see declares a queue and sees whether its bindings will be refused.
+func (c *conn) see(q *queue, name string, bindings []broker.Binding) error {
+	return asBindError(c.disposable(func(ch *amqp.Channel) error {
+		if _, err := ch.QueueDeclare(name, false, false, true, false, c.queueArguments(q)); err != nil {
+			return err
+		}
+		if i, err := seeExchanges(ch, name, bindings); err != nil {
+			return bindError(err, i)
+		}
+		return nil
+	}))
 }
 
 // makeQuickly declares, binds and consumes. On a channel of its own, consuming is what confirms the rest. A lane that others
