@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -72,8 +73,11 @@ func queueError(err error) *broker.Error {
 	switch {
 	case limitReached(err):
 		return overCapacity(err)
-	case channelRefused(err):
-		// The account may not have a queue of ours: the operator's matter, not the caller's.
+	case replyCode(err) == amqp.AccessRefused:
+		// The account has lost its permissions: the operator's matter, not the caller's, who may come back when it is mended.
+		return broker.Errorf(broker.CodeBrokerUnavailable, "the message broker does not let the gateway have a queue at the moment").
+			WithCause(fmt.Errorf(`the account at the broker needs to configure, write and read ^warren\. (rabbitmqctl set_permissions): %w`, err))
+	case channelRefused(err): // for a reason that is not the caller's either
 		return broker.Errorf(broker.CodeInternal, "the message broker refused a queue to the gateway").WithCause(err)
 	default:
 		return unavailable(err)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,6 +184,26 @@ func TestBrokerRefusesToTheGatewayWhatIsOthers(t *testing.T) {
 	if _, err := s.Open(contextOf(t), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "secret", "#")}}); broker.CodeOf(err) != broker.CodeForbiddenBinding {
 		t.Errorf("the gateway binds what it may not: %v", err)
 	}
+}
+
+func TestAccountThatLostItsPermissionsIsTheOperatorsMatter(t *testing.T) {
+	address := rabbittest.VHost(t)
+	mine := account(t, address, *leastPrivilege("amq\\.topic$"))
+	s := newSource(t, mine)
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	u, err := url.Parse(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rabbittest.Eval(t, fmt.Sprintf(`ok = rabbit_auth_backend_internal:set_permissions(<<"%s">>, <<"%s">>, <<"">>, <<"">>, <<"">>, <<"test">>)`,
+		u.User.Username(), vhostOf(t, address)))
+	_, err = s.Open(contextOf(t), broker.QueueSpec{Stream: "s", Bindings: []broker.Binding{binding(t, "amq.topic", "#")}})
+	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
+	if e := broker.AsError(err); !strings.Contains(e.Err.Error(), "set_permissions") || strings.Contains(e.Detail, "permission") {
+		t.Errorf("the client is told %q, the operator %q", e.Detail, e.Err)
+	}
+	newPublisher(t, address).text("amq.topic", "a", "on")
+	wantBody(t, q, "on")
 }
 
 // publishConfirmed publishes and waits for the broker's word.

@@ -75,7 +75,7 @@ func New(opts Options) (*Source, error) {
 }
 
 // Open implements broker.Source. Beyond the errors documented there it answers CodeInvalidRequest when the exchange does not
-// accept a binding's arguments, and CodeInternal when the broker does not let the gateway have a queue.
+// accept a binding's arguments, and CodeInternal when the broker refuses a queue for another reason than permissions and limits.
 func (s *Source) Open(ctx context.Context, spec broker.QueueSpec) (broker.Queue, error) {
 	for i, b := range spec.Bindings {
 		if err := s.checkArguments(b.Arguments()); err != nil {
