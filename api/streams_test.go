@@ -150,12 +150,12 @@ func TestSocketBindsUnbindsAndIsRefused(t *testing.T) {
 	}
 	for request, want := range map[string]string{
 		`{"type":"bind","bindings":[{"exchange":"","routing_key":"a"}]}`:                              "invalid_request",
-		`{"type":"bind","bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":[{}]}}]}`: "invalid_request",
 		`{"type":"bind","bindings":[]}`:                                                               "invalid_request",
 		`{"type":"bind","bindings":"x"}`:                                                              "invalid_request",
 		`{"type":"bind","bindings":[{"exchange":"warren.x","routing_key":"a"}]}`:                      "forbidden_binding",
 		`{"type":"unbind","bindings":[{"exchange":"orders","routing_key":"a"}]}`:                      "binding_not_found",
 		`{"type":"auth","token":"x"}`:                                                                 "invalid_request",
+		`{"type":"bind","bindings":[{"exchange":"orders","routing_key":"a","arguments":{"a":[{}]}}]}`: "invalid_request",
 	} {
 		if got, _ := code(request); got != want {
 			t.Errorf("%s: %s, want %s", request, got, want)
