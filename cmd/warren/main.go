@@ -24,10 +24,7 @@ var (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := run(ctx, process{args: os.Args[1:], env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr})
-	stop()
+	err := run(untilSignal(), process{args: os.Args[1:], env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr})
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return
 	}
@@ -37,6 +34,19 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "warren:", err)
 	os.Exit(1)
+}
+
+// untilSignal returns a context that the first signal ends. By then a second one ends the process at once, however soon it comes.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() { // ends with the process
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // process is what a command sees of the world, so that a test can be that world.
