@@ -302,12 +302,12 @@ func mustBeReady(t *testing.T, r *frameReader) *tally {
 	return c
 }
 
-// TestStopIsSwiftWhileTheBrokerStandsStill has a stream, which ends, and requests that wait for the broker, which are answered.
+// TestStopIsSwiftWhileTheBrokerStandsStill has a request that waits for the broker, and is answered.
 func TestStopIsSwiftWhileTheBrokerStandsStill(t *testing.T) {
 	node := rabbittest.Private(t)
 	newRabbitPublisher(t, node.URL()).declare("orders")
 	const drain = time.Second
-	g := startGateway(t, "--broker", node.URL(), "--drain", drain.String())
+	g := startGateway(t, "--broker", node.URL(), "--drain", drain.String(), "--max-subscriptions", "2")
 	const bindings = `{"bindings":[{"exchange":"orders","routing_key":"#"}]}`
 	for status := 0; status != http.StatusCreated; { // until the broker is connected
 		status, _ = g.call("POST", g.url+"/v1/subscriptions", bindings)
@@ -315,18 +315,23 @@ func TestStopIsSwiftWhileTheBrokerStandsStill(t *testing.T) {
 	if err := node.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	replies := make(chan string)
-	go func() {
-		resp, err := g.client.Post(g.url+"/v1/subscriptions", "application/json", strings.NewReader(bindings)) //nolint:noctx // the client ends with the gateway
-		if err != nil {
-			replies <- err.Error()
-			return
-		}
-		defer func() { _ = resp.Body.Close() }()
-		answer, _ := io.ReadAll(resp.Body)
-		replies <- fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Retry-After") != "", " ", string(answer))
-	}()
-	<-time.After(500 * time.Millisecond) // it waits for the broker
+	replies := make(chan string, 2)
+	for range cap(replies) {
+		go func() {
+			resp, err := g.client.Post(g.url+"/v1/subscriptions", "application/json", strings.NewReader(bindings)) //nolint:noctx // the client ends with the gateway
+			if err != nil {
+				replies <- err.Error()
+				return
+			}
+			defer func() { _ = resp.Body.Close() }()
+			answer, _ := io.ReadAll(resp.Body)
+			replies <- fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Retry-After") != "", " ", string(answer))
+		}()
+	}
+	// There is room for one more: the other has it, and waits for the broker.
+	if r := <-replies; !strings.Contains(r, `"code":"over_capacity"`) {
+		t.Fatalf("got %s", r)
+	}
 	begun := time.Now()
 	if err := g.stop(); err != nil {
 		t.Error(err)
