@@ -238,8 +238,7 @@ func (a *Attachment) appendReady(dst []Frame) []Frame {
 		id = a.start.After
 	}
 	a.readySent = true
-	defer s.frames.release()
-	return append(dst, s.frames.ready(id, s.stream, s.id, s.bindingsJSON(), a.resumed))
+	return append(dst, readyFrame(id, s.stream, s.id, s.bindingsJSON(), a.resumed))
 }
 
 // appendPauses tells what the client does not know yet of the two pauses.
@@ -282,12 +281,11 @@ func (a *Attachment) appendMissing(dst []Frame) []Frame {
 	}
 	if g.missed != 0 { // 0: binding markers alone were evicted
 		s.broker.counts.gap(g.reason)
-		dst = append(dst, s.frames.gap(id, 0, g))
+		dst = append(dst, gapFrame(id, g))
 	}
 	if r.marker.offset > a.pos {
-		dst = append(dst, s.frames.bindings(id, 0, markerList(r.marker)))
+		dst = append(dst, markerFrame(id, markerList(r.marker)))
 	}
-	s.frames.release()
 	a.lost = false
 	a.pos = before
 	return dst

@@ -234,6 +234,27 @@ func (w *frameWriter) ready(id Position, stream, subscription string, list []byt
 	return w.end(0)
 }
 
+// readyFrame, gapFrame and markerFrame are frames that an attachment makes for its
+// reader alone; they take no offset.
+
+func readyFrame(id Position, stream, subscription string, list []byte, resumed bool) Frame {
+	var w frameWriter
+	defer w.release()
+	return w.ready(id, stream, subscription, list, resumed)
+}
+
+func gapFrame(id Position, g gap) Frame {
+	var w frameWriter
+	defer w.release()
+	return w.gap(id, 0, g)
+}
+
+func markerFrame(id Position, list []byte) Frame {
+	var w frameWriter
+	defer w.release()
+	return w.bindings(id, 0, list)
+}
+
 // newScopeFrame encodes paused and resumed, which are the same for everybody.
 func newScopeFrame(kind Kind, scope string) Frame {
 	var w frameWriter

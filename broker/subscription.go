@@ -46,7 +46,6 @@ type Subscription struct {
 	mu          sync.Mutex // guards all below, and the attachments
 	log         *ring
 	timeline    timeline
-	frames      frameWriter // for the frames that attachments make; the pump has its own
 	bindings    []Binding
 	former      []former            // in the order of their ends
 	blurred     uint64              // until this has left the log, there may be others than those in former
