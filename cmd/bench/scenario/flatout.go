@@ -30,7 +30,7 @@ func flatOut() Scenario {
 			ID: "a", Title: "Flat out: one subscription, 1,000 readers", Plot: perSecond,
 			Notes: "The publisher stays at most a bounded number of messages ahead of the slowest reader, so nothing is lost and every server is " +
 				"asked for as much as it can do. The gateway gets the messages from RabbitMQ, which has its share of the machine meanwhile; `REST` is the gateway without a broker, to which they " +
-				"are posted one by one, as to Nchan and r3labs/sse. Receiving is in the server's CPU; the bare loop receives nothing.",
+				"are posted one by one, as to the peers. Receiving is in the server's CPU; the bare loop receives nothing.",
 		},
 		Run: runFlatOut,
 	}
