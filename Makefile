@@ -42,8 +42,8 @@ IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} 
 # "make lint" alone vets: golangci-lint has all that "go vet" has.
 GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -vet=off -timeout 10m
 
-# Of those the ones that load the machine or look at the clock run alone, the others two at a time, and the longest of these
-# first, so that none is left alone at the end.
+# Of those the ones that load the machine or look at the clock run alone, the others, which mostly wait, three at a time, and the
+# longest of these first, so that none is left alone at the end.
 ALONE        := cmd\/(warren|faults)[ ]
 LONGEST      := (broker\/rabbitmq|cmd\/conformance|conformance\/readers)[ ]
 
@@ -60,6 +60,10 @@ export WARREN_TEST_CHROMIUM ?= $(shell command -v chromium || command -v chromiu
 
 JS_TESTS      = $(shell find web -name node_modules -prune -o -name '*.test.js' -not -name '*.browser.test.js' -print)
 BROWSER_TESTS = $(shell find web -name node_modules -prune -o -name '*.browser.test.js' -print)
+
+# Those that count frames a second have the machine to themselves.
+SPEED_TESTS   = $(filter %/speed.browser.test.js,$(BROWSER_TESTS))
+BROWSE        = $(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=600000 --test-concurrency
 
 ##@ Use
 .PHONY: help build run
@@ -97,7 +101,7 @@ unit: $(TESTSUM) ## Go tests that need no RabbitMQ, with the race detector
 
 integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them, with the race detector
 	@echo "== integration"
-	@$(call test-packages,$(USES_RABBIT) && !/^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 2)
+	@$(call test-packages,$(USES_RABBIT) && !/^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 3)
 	@$(call test-packages,$(USES_RABBIT) && /^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 1)
 
 conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, against the binary (part of integration)
@@ -110,7 +114,8 @@ js: build $(NPM) $(RABBITNODE) ## tests of the JavaScript client in Node
 
 browser: build $(NPM) $(RABBITNODE) ## tests of client and inspector in Chromium
 	@echo "== browser"
-	$(if $(BROWSER_TESTS),$(RABBITNODE) -- node --test --test-reporter=spec --test-timeout=600000 --test-concurrency=1 $(ARGS) $(BROWSER_TESTS),@echo "no file web/**/*.browser.test.js")
+	$(if $(BROWSER_TESTS),$(BROWSE)=2 $(ARGS) $(filter-out $(SPEED_TESTS),$(BROWSER_TESTS)),@echo "no file web/**/*.browser.test.js")
+	$(if $(SPEED_TESTS),$(BROWSE)=1 $(ARGS) $(SPEED_TESTS))
 
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@.ci/fuzz $(FUZZTIME)
