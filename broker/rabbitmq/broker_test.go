@@ -28,6 +28,7 @@ func TestExchangeEventsTellAtOnce(t *testing.T) {
 	s := newSource(t, url, func(o *Options) {
 		o.ProbeInterval = time.Hour
 		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.ExchangeTypes = map[string]string{name: "topic"} // as it is not
 	})
 	b := binding(t, name, "k")
 	q := open(t, s, b)

@@ -95,6 +95,10 @@ func (x *exchanges) event(e *amqp.Delivery) {
 	case eventCreated:
 		if typ, ok := e.Headers["type"].(string); ok {
 			x.learnType(name, typ)
+			if told := x.told[name]; told != "" && told != typ {
+				x.src.log.Warn("an exchange was made with another type than the configuration says; the broker is believed",
+					slog.String("exchange", name), slog.String("configured", told), slog.String("type", typ))
+			}
 		}
 		if x.isMissing(name) {
 			x.probeSoon(name)
@@ -107,7 +111,7 @@ func (x *exchanges) learnType(name, typ string) {
 	const room = 10_000
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.inUse[name] != nil || len(x.seen) < room {
+	if x.inUse[name] != nil || x.told[name] != "" || len(x.seen) < room {
 		x.seen[name] = typ
 	}
 }

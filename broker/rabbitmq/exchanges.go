@@ -201,17 +201,17 @@ func (x *exchanges) list() []broker.Exchange {
 	return out
 }
 
-// typeOf answers what the operator said, what is always so, or what an event said.
+// typeOf answers what is always so, what an event said, or else what the operator said.
 func (x *exchanges) typeOf(name string) (string, bool) {
-	if typ, ok := x.told[name]; ok {
-		return typ, true
-	}
 	if typ, ok := predeclared[name]; ok {
 		return typ, true
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	typ, ok := x.seen[name]
+	if typ, ok := x.seen[name]; ok {
+		return typ, true
+	}
+	typ, ok := x.told[name]
 	return typ, ok
 }
 
