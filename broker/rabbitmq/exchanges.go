@@ -384,13 +384,22 @@ func (q *queue) exchangeBack(name string) {
 	q.mu.Unlock()
 	var back []string
 	for _, b := range missing {
-		if err := inc.conn.disposable(func(ch *amqp.Channel) error { return bind(ch, inc.name, b.binding) }); err != nil {
+		if err := inc.conn.disposable(func(ch *amqp.Channel) error { return bindAfresh(ch, inc.name, b.binding) }); err != nil {
 			q.src.log.Debug("binding is still missing", slog.String("stream", q.stream), slog.Any("error", err))
 			continue
 		}
 		back = append(back, b.binding.ID())
 	}
 	q.foundAgain(inc, back)
+}
+
+// bindAfresh binds what is missing. RabbitMQ 4.3 keeps a binding that was made while its exchange was being deleted: when that is
+// made again, it routes nothing by it, and takes another bind for done.
+func bindAfresh(ch *amqp.Channel, queue string, b broker.Binding) error {
+	if err := unbind(ch, queue, b); err != nil {
+		return err
+	}
+	return bind(ch, queue, b)
 }
 
 // foundAgain says that missing bindings have been bound again, but for those whose exchange was deleted meanwhile once more.
