@@ -40,20 +40,25 @@ func (s *suite) routes(typ string, samples []sample, bindings []route) {
 	}
 	s.publish(end, "", "end")
 	for i, b := range bindings {
-		var want []string
-		for _, n := range b.want {
-			want = append(want, strconv.Itoa(n))
-		}
-		if got := readers[i].until("end"); !slices.Equal(got, want) {
-			s.Errorf("binding %q %v got messages %v, want %v", b.key, b.args, got, want)
+		got := readers[i].until("end")
+		if !slices.Equal(got, numbers(b.want)) && (b.or == nil || !slices.Equal(got, numbers(b.or))) {
+			s.Errorf("binding %q %v got messages %v, want %v", b.key, b.args, got, b.want)
 		}
 	}
+}
+
+func numbers(samples []int) (ids []string) {
+	for _, n := range samples {
+		ids = append(ids, strconv.Itoa(n))
+	}
+	return ids
 }
 
 type route struct {
 	key  string
 	args broker.Table
 	want []int
+	or   []int // what is fine, too, unless nil
 }
 
 func routeTopic(s *suite) {
@@ -79,7 +84,7 @@ func routeTopic(s *suite) {
 		{key: "#.b.#", want: []int{2, 3, 4, 5, 8, 13}},
 		{key: "*.#", want: all[1:]},
 		{key: "#.*", want: all[1:]},
-		{key: "#.a.#.b.#.b", want: []int{13}},
+		{key: "#.b.#.b", want: []int{13}}, // RabbitMQ 4.3 takes no more than two #
 		{key: "a..b", want: []int{8}},
 		{key: "a.*.b", want: []int{8}},
 		{key: ".", want: []int{6}},
@@ -143,8 +148,8 @@ func routeHeaders(s *suite) {
 	})
 }
 
-// routeHeaderValues compares values across types. RabbitMQ compares by value:
-// the number 1 is 1.0, and a text is the same bytes.
+// routeHeaderValues compares values across types. RabbitMQ compares by value: a
+// text is the same bytes, and before version 4 the number 1 is 1.0, and a time.
 func routeHeaderValues(s *suite) {
 	values := []any{
 		0: int64(1), 1: "1", 2: float64(1), 3: true, 4: int64(-1), 5: nil, 6: []byte("1"), 7: float64(1.5),
@@ -157,9 +162,14 @@ func routeHeaderValues(s *suite) {
 	want := func(v any, numbers ...int) route {
 		return route{key: fmt.Sprintf("%T", v), args: broker.Table{"v": v}, want: numbers}
 	}
+	number := func(v any, same int) route {
+		r := want(v, 0, 2, 8)
+		r.or = []int{same}
+		return r
+	}
 	s.routes("headers", samples, []route{
-		want(int64(1), 0, 2, 8),
-		want(float64(1), 0, 2, 8),
+		number(int64(1), 0),
+		number(float64(1), 2),
 		want("1", 1, 6),
 		want(true, 3),
 		want(false, 12),

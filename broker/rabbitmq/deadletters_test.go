@@ -92,16 +92,19 @@ func TestCountIsUnknownWhenEvenTheDeadLettersOverflow(t *testing.T) {
 	q := open(t, s, binding(t, "events", "k"))
 	other := open(t, s, binding(t, "events", "other"))
 	stop := proxy.stall()
-	pub.flood("events", "k", deadLetterMaxLength+10_000, bytes.Repeat([]byte("x"), 1500))
+	const flood = deadLetterMaxLength + 10_000
+	pub.flood("events", "k", flood, bytes.Repeat([]byte("x"), 1500))
 	stop()
 	for range 5 {
 		next[*broker.Delivery](t, q)
 	}
-	e := next[*broker.Overflow](t, q)
-	if e.Missed != unknown {
-		t.Errorf("missed is %d", e.Missed)
-	}
-	if e := next[*broker.Overflow](t, other); e.Missed != unknown {
+	switch e := next[*broker.Overflow](t, q); e.Missed {
+	case unknown:
+		if e := next[*broker.Overflow](t, other); e.Missed != unknown {
+			t.Errorf("missed is %d", e.Missed)
+		}
+	case flood - 10 - 5: // From 4.3 on RabbitMQ keeps them all for a consumer that stands still.
+	default:
 		t.Errorf("missed is %d", e.Missed)
 	}
 }
