@@ -119,7 +119,7 @@ func TestTwoHundredThousandMessagesReachBothTransportsWhileOneNeverReads(t *test
 
 func TestSecondSignalEndsADrain(t *testing.T) {
 	t.Parallel() // it mostly waits
-	g := warrentest.Start(t, "--broker", "memory://", "--drain", "20s", "--request-rate-per-caller", "10000", "--request-burst-per-caller", "10000")
+	g := warrentest.Start(t, "--broker", "memory://", "--drain", "20s", "--write-timeout", "5m", "--request-rate-per-caller", "10000", "--request-burst-per-caller", "10000")
 	request(t, "PUT", g.URL+"/v1/exchanges/e", `{"type":"fanout"}`, nil)
 	stalled, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://")) //nolint:noctx // loopback: it cannot block
 	if err != nil {
