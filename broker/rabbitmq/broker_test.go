@@ -115,6 +115,9 @@ func TestEventsAreHeardAgainAndCostNoChannels(t *testing.T) {
 		}
 		return n
 	}
+	eventually(t, "markers come, which needs a channel", func() bool {
+		return eval(`length([B || B <- rabbit_binding:list(<<"/">>), element(3, element(4, B)) =:= exchange])`) == "1"
+	})
 	before := count()
 	for _, lose := range []string{
 		`rabbit_amqqueue:delete(Q, false, false, <<"test">>)`, `exit(amqqueue:get_pid(Q), kill)`, `rabbit_amqqueue:delete(Q, false, false, <<"test">>)`,

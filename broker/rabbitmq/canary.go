@@ -23,6 +23,7 @@ type canary struct {
 	epoch time.Time
 
 	mu        sync.Mutex // guards the rest
+	exchange  string     // that it publishes to, another one on each connection; "" before the first
 	up        bool
 	failed    error
 	blocked   bool
@@ -133,27 +134,38 @@ func done(confirm *amqp.DeferredConfirmation) <-chan struct{} {
 	return confirm.Done()
 }
 
-// prepare declares the exchange and a queue that keeps it: the exchange is gone with the last queue bound to it.
+// prepare declares an exchange and a queue that keeps it: the exchange is gone with the last one bound to it.
 func (c *canary) prepare(ch *amqp.Channel) error {
-	if err := declareExchange(ch, c.src.exchange); err != nil {
+	name := "warren." + c.src.opts.Node + ".canary." + rand.Text()
+	if err := declareExchange(ch, name); err != nil {
 		return err
 	}
-	name := "warren." + c.src.opts.Node + ".canary." + rand.Text()
 	if _, err := ch.QueueDeclare(name, false, false, true, false, c.src.helperArguments(1)); err != nil {
 		return err
 	}
-	if err := ch.QueueBind(name, canaryKey, c.src.exchange, false, nil); err != nil {
+	if err := ch.QueueBind(name, canaryKey, name, false, nil); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.exchange = name
+	c.mu.Unlock()
 	return ch.Confirm(false)
+}
+
+// source is the exchange that markers come from, "" if there has been none yet.
+func (c *canary) source() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exchange
 }
 
 func (c *canary) publish(ch *amqp.Channel) (*amqp.DeferredConfirmation, error) {
 	now := time.Now()
 	c.mu.Lock()
 	c.sent = now
+	exchange := c.exchange
 	c.mu.Unlock()
-	return ch.PublishWithDeferredConfirm(c.src.exchange, canaryKey, false, false, amqp.Publishing{
+	return ch.PublishWithDeferredConfirm(exchange, canaryKey, false, false, amqp.Publishing{
 		MessageId:    c.messageID(now),
 		DeliveryMode: amqp.Transient,
 	})

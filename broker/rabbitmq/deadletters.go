@@ -42,15 +42,20 @@ const unknown int64 = -1
 
 // deadLetters counts what the broker dropped from a connection's queues.
 type deadLetters struct {
-	conn    *conn
-	queue   string    // random: a publisher who knew it could make the broker see a cycle
-	since   time.Time // since when it counts
-	ch      *amqp.Channel
-	letters <-chan amqp.Delivery
-	signals <-chan amqp.Delivery
-	markers []marker // in the order of their arrival; only run uses it
-	bursts  map[*queue]struct{}
-	silent  int // ticks since something arrived
+	conn *conn
+	// name is of the exchange that the connection's queues dead-letter to, and of the queue that is bound to it. It is random: a
+	// publisher who knew it could make the broker see a cycle. And it never comes back: an exchange that is made while the broker
+	// deletes one of the same name can be beyond use for good (RabbitMQ 4.3).
+	name     string
+	since    time.Time // since when it counts
+	source   string    // the canary's exchange, from which markers come; only run uses it, after prepare
+	followed time.Time // since when
+	ch       *amqp.Channel
+	letters  <-chan amqp.Delivery
+	signals  <-chan amqp.Delivery
+	markers  []marker // in the order of their arrival; only run uses it
+	bursts   map[*queue]struct{}
+	silent   int // ticks since something arrived
 }
 
 // marker is a message of the canary.
@@ -58,7 +63,7 @@ type marker struct{ sent, arrived time.Time }
 
 func (d *deadLetters) init(c *conn) {
 	d.conn = c
-	d.queue = "warren." + c.src.opts.Node + ".dead." + c.id
+	d.name = "warren." + c.src.opts.Node + ".dead." + c.id
 	d.bursts = make(map[*queue]struct{})
 }
 
@@ -67,16 +72,15 @@ func (d *deadLetters) keyOf(number uint64) string {
 	return "dead." + d.conn.id + "." + strconv.FormatUint(number, 10)
 }
 
-// prepare declares the gateway's exchange and the two queues, and consumes from these. The second queue holds at most one
+// prepare declares the exchange and the two queues, and consumes from these. The second queue holds at most one
 // message, which says that the first one overflowed. Nobody acknowledges: what is lost with the channel is lost anyway.
 func (d *deadLetters) prepare() error {
 	ch, err := d.conn.Channel()
 	if err != nil {
 		return err
 	}
-	d.ch = ch
-	exchange := d.conn.src.exchange
-	if err := declareExchange(ch, exchange); err != nil {
+	d.ch, d.source = ch, ""
+	if err := declareExchange(ch, d.name); err != nil {
 		return err
 	}
 	lostKey := "lost." + d.conn.id
@@ -87,17 +91,17 @@ func (d *deadLetters) prepare() error {
 		out  *<-chan amqp.Delivery
 	}{
 		{
-			name: d.queue,
+			name: d.name,
 			keys: []string{"dead." + d.conn.id + ".*", canaryKey},
 			args: amqp.Table{
 				"x-queue-type": "classic", "x-overflow": "drop-head",
 				"x-max-length": int64(deadLetterMaxLength), "x-max-length-bytes": int64(deadLetterMaxBytes),
-				"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": lostKey,
+				"x-dead-letter-exchange": d.name, "x-dead-letter-routing-key": lostKey,
 			},
 			out: &d.letters,
 		},
 		{
-			name: d.queue + ".lost",
+			name: d.name + ".lost",
 			keys: []string{lostKey},
 			args: d.conn.src.helperArguments(1),
 			out:  &d.signals,
@@ -108,7 +112,7 @@ func (d *deadLetters) prepare() error {
 			return err
 		}
 		for _, key := range q.keys {
-			if err := ch.QueueBind(q.name, key, exchange, false, nil); err != nil {
+			if err := ch.QueueBind(q.name, key, d.name, false, nil); err != nil {
 				return err
 			}
 		}
@@ -119,8 +123,26 @@ func (d *deadLetters) prepare() error {
 	return nil
 }
 
-// declareExchange declares the gateway's own exchange. It goes with the last queue that is bound to it, so that no gateway
-// leaves one behind, whatever its end.
+// follow has markers come from the canary's exchange, which is another one after each loss of its connection.
+func (d *deadLetters) follow() {
+	source := d.conn.src.canary.source()
+	if source == "" || source == d.source || d.ch.IsClosed() {
+		return
+	}
+	before := d.source
+	err := d.conn.disposable(func(ch *amqp.Channel) error { return ch.ExchangeBind(d.name, canaryKey, source, false, nil) })
+	if err != nil {
+		d.conn.src.log.Debug("no markers yet", slog.Int("connection", d.conn.number), slog.Any("error", err))
+		return // What is not there will be another one soon.
+	}
+	d.source, d.followed = source, time.Now()
+	if before != "" { // The old one stays for as long as it is bound. An error means that it is gone.
+		_ = d.conn.disposable(func(ch *amqp.Channel) error { return ch.ExchangeUnbind(d.name, canaryKey, before, false, nil) })
+	}
+}
+
+// declareExchange declares an exchange of the gateway's own. It goes with the last queue or exchange that is bound to it, so
+// that no gateway leaves one behind, whatever its end.
 func declareExchange(ch *amqp.Channel, name string) error {
 	return ch.ExchangeDeclare(name, amqp.ExchangeTopic, false, true, false, false, nil)
 }
@@ -131,7 +153,7 @@ func declareExchange(ch *amqp.Channel, name string) error {
 func (s *Source) helperArguments(length int64) amqp.Table {
 	return amqp.Table{
 		"x-queue-type": "classic", "x-overflow": "drop-head", "x-max-length": length,
-		"x-dead-letter-exchange": s.exchange + ".nowhere",
+		"x-dead-letter-exchange": "warren." + s.opts.Node + ".nowhere",
 	}
 }
 
@@ -171,6 +193,7 @@ func (d *deadLetters) giveUp() {
 
 // tick looks whether bursts are over, and whether anything arrives at all.
 func (d *deadLetters) tick() {
+	d.follow()
 	for q := range d.bursts {
 		if q.tickBurst() {
 			delete(d.bursts, q)
@@ -181,13 +204,13 @@ func (d *deadLetters) tick() {
 	}
 }
 
-// deaf reports whether markers that the broker has routed do not arrive: somebody has deleted the gateway's exchange or a
-// binding to it, and dead letters do not arrive either.
+// deaf reports whether markers that the broker has routed do not arrive: somebody has deleted the exchange or a binding to it,
+// and dead letters do not arrive either.
 func (d *deadLetters) deaf() bool {
 	if d.silent < silentTicks || d.ch.IsClosed() {
 		return false // markers may still be behind what comes
 	}
-	last := d.since
+	last := later(d.since, d.followed)
 	if n := len(d.markers); n > 0 {
 		last = later(last, d.markers[n-1].sent)
 	}

@@ -115,7 +115,7 @@ func TestDeadLettersAreCountedAgainAfterTheirExchangeWasDeleted(t *testing.T) {
 	pub.declare("events", "topic")
 	s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch = 10, 5 })
 	q := open(t, s, binding(t, "events", "k"))
-	pub.remove(s.exchange)
+	pub.remove(internals(t, q).conn.dead.name)
 	if e := next[*broker.Overflow](t, q); e.Missed != unknown {
 		t.Fatalf("missed is %d", e.Missed)
 	}
@@ -139,7 +139,7 @@ func TestDeadLettersAreCountedAgainAfterOneOfTheirQueuesWasLost(t *testing.T) {
 				s := newSource(t, url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour })
 				q := open(t, s, binding(t, "events", "k"))
 				before := time.Now()
-				lose(t, url, internals(t, q).conn.dead.queue+suffix)
+				lose(t, url, internals(t, q).conn.dead.name+suffix)
 				if e := next[*broker.Overflow](t, q); e.Missed != unknown || e.Since.After(before) {
 					t.Fatalf("missed is %d, since %v after what may be missing", e.Missed, e.Since.Sub(before))
 				}
@@ -208,7 +208,7 @@ func TestNothingIsLeftAtTheBrokerAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no queue and no exchange is left", func() bool {
-		exchanges := rabbittest.Eval(t, fmt.Sprintf(`length([X || X <- rabbit_exchange:list(<<"%s">>), element(4, element(2, X)) =:= <<"%s">>])`, vhostOf(t, url), s.exchange))
+		exchanges := rabbittest.Eval(t, fmt.Sprintf(`length([X || X <- rabbit_exchange:list(<<"%s">>), string:prefix(element(4, element(2, X)), "warren.") =/= nomatch])`, vhostOf(t, url)))
 		return exchanges == "0" && len(queueNames(t, url, "")) == 0
 	})
 }
@@ -253,7 +253,7 @@ func TestEveryQueueHasADeadLetterExchangeOfTheGateways(t *testing.T) {
 		}
 		n := 0
 		for line := range strings.Lines(out) {
-			if strings.HasPrefix(line, s.exchange+".") && strings.Contains(line, `"x-dead-letter-exchange"`) && strings.Contains(line, `"`+s.exchange) {
+			if strings.HasPrefix(line, "warren."+s.opts.Node) && strings.Contains(line, `"x-dead-letter-exchange"`) && strings.Contains(line, `"warren.`+s.opts.Node) {
 				n++
 			}
 		}

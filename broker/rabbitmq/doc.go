@@ -30,11 +30,11 @@
 //
 // # What the broker drops
 //
-// A queue is bounded. What it drops is dead-lettered to the gateway's own topic exchange "warren.<node>", under a routing
-// key that names connection and queue, into one bounded queue per connection, where it is counted: exactly, but nobody
-// can say where in the stream it is missing. Should that queue overflow too, its own dead letters say so, and the counts
-// become unknown. The canary's messages go into these queues as well: all dead letters that came in before a marker have
-// arrived when the marker has, so a burst of them began after the last marker but one.
+// A queue is bounded. What it drops is dead-lettered to a topic exchange of its connection's, "warren.<node>.dead.<random>",
+// under a routing key that names connection and queue, into one bounded queue per connection, where it is counted: exactly,
+// but nobody can say where in the stream it is missing. Should that queue overflow too, its own dead letters say so, and the
+// counts become unknown. The canary's messages go the same way, from an exchange of its own that is bound to those: all dead
+// letters that came in before a marker have arrived when the marker has, so a burst of them began after the last marker but one.
 //
 // # Exchanges
 //

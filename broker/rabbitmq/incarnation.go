@@ -267,7 +267,7 @@ func (c *conn) queueArguments(q *queue) amqp.Table {
 		"x-max-length-bytes":        int64(o.QueueMaxBytes),
 		"x-message-ttl":             o.QueueTTL.Milliseconds(),
 		"x-overflow":                "drop-head",
-		"x-dead-letter-exchange":    c.src.exchange,
+		"x-dead-letter-exchange":    c.dead.name,
 		"x-dead-letter-routing-key": c.dead.keyOf(c.numberOf(q)),
 	}
 }

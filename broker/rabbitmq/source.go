@@ -18,10 +18,9 @@ const closeWithin = 2 * time.Second
 
 // Source consumes from one virtual host of a RabbitMQ broker. Make it with New. All methods are safe for concurrent use.
 type Source struct {
-	opts     Options
-	addr     address
-	log      *slog.Logger
-	exchange string // the gateway's own
+	opts Options
+	addr address
+	log  *slog.Logger
 
 	pool      pool
 	gate      *gate
@@ -55,12 +54,11 @@ func New(opts Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{
-		opts:     opts,
-		addr:     addr,
-		log:      opts.Logger,
-		exchange: "warren." + opts.Node,
-		gate:     newGate(opts.RecoverConcurrency),
-		queues:   make(map[*queue]struct{}),
+		opts:   opts,
+		addr:   addr,
+		log:    opts.Logger,
+		gate:   newGate(opts.RecoverConcurrency),
+		queues: make(map[*queue]struct{}),
 	}
 	s.frameMax.Store(frameSize)
 	s.life, s.end = context.WithCancel(context.Background())
