@@ -26,19 +26,23 @@ func TestPatternsMatchWhatRabbitMQDelivers(t *testing.T) {
 	}, 60, 7, []string{"a", "b", "", "z", "*", "#"})
 	pub := newPublisher(t, rabbittest.VHost(t))
 	pub.declare("t", "topic")
+	refused := map[string]bool{}
 	// One queue for each pattern, bounded in memory only by what is published.
 	for i, pattern := range patterns {
 		if _, err := pub.ch.QueueDeclare("q"+strconv.Itoa(i), false, false, true, false, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := pub.ch.QueueBind("q"+strconv.Itoa(i), pattern, "t", false, nil); err != nil {
-			t.Fatal(err)
+		if !pub.binds("q"+strconv.Itoa(i), pattern, "t") {
+			refused[pattern] = true
 		}
 	}
 	for _, key := range keys {
 		pub.text("t", key, key)
 	}
 	for i, text := range patterns {
+		if refused[text] {
+			continue
+		}
 		pattern, err := broker.ParsePattern(text)
 		if err != nil {
 			t.Fatal(err)
@@ -97,8 +101,8 @@ func TestPatternThatIsAllowedDoesNotStallTheBroker(t *testing.T) {
 	if _, err := broker.NewBinding("t", "#."+pattern, nil); broker.CodeOf(err) != broker.CodeInvalidRequest {
 		t.Errorf("one # more: %v", err)
 	}
-	if err := pub.ch.QueueBind(q.Name, pattern, "t", false, nil); err != nil {
-		t.Fatal(err)
+	if !pub.binds(q.Name, pattern, "t") {
+		return
 	}
 	begin := time.Now()
 	pub.text("t", strings.Repeat("a.", 29)+"a", "")
@@ -106,4 +110,18 @@ func TestPatternThatIsAllowedDoesNotStallTheBroker(t *testing.T) {
 	if took := time.Since(begin); took > patience/3 {
 		t.Errorf("one message took %v", took)
 	}
+}
+
+// binds reports whether the broker takes a pattern. RabbitMQ does from 4.3 on if it has no more than two words "#".
+func (p *publisher) binds(queue, pattern, exchange string) bool {
+	p.t.Helper()
+	err := p.ch.QueueBind(queue, pattern, exchange, false, nil)
+	if replyCode(err) == amqp.PreconditionFailed && strings.Count(pattern, "#") > 2 {
+		p.open()
+		return false
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return true
 }

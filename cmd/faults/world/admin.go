@@ -71,7 +71,7 @@ func (v *VHost) CloseConnections(ctx context.Context, gateway string) error {
 
 // CloseChannels has the broker close the channels of a gateway's consumers, as it does when a client makes a mistake.
 func (v *VHost) CloseChannels(ctx context.Context, gateway string) error {
-	_, err := v.eval(ctx, `[rabbit_channel:do(P, {'basic.ack', 1099511627776, false}, none) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
+	_, err := v.eval(ctx, `[gen_server:cast(P, {method, {'basic.ack', 1099511627776, false}, none, noflow}) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
 	return err
 }
 
@@ -83,7 +83,7 @@ func (v *VHost) KillChannels(ctx context.Context, gateway string) error {
 
 // CancelConsumers has the broker cancel a gateway's consumers, as it does when a queue moves.
 func (v *VHost) CancelConsumers(ctx context.Context, gateway string) error {
-	_, err := v.eval(ctx, `[begin rabbit_channel:do(P, {'basic.cancel', T, true}, none),
+	_, err := v.eval(ctx, `[begin gen_server:cast(P, {method, {'basic.cancel', T, true}, none, noflow}),
  rabbit_channel:send_command(P, {'basic.cancel', T, true}) end || {P, _, T} <- `+consumers+`]`, v.name, gateway)
 	return err
 }
@@ -104,7 +104,7 @@ func (v *VHost) KillQueues(ctx context.Context, gateway string) error {
 
 // Redeliver has the broker take back what a gateway has not acknowledged yet, and deliver it again to the same consumers.
 func (v *VHost) Redeliver(ctx context.Context, gateway string) error {
-	_, err := v.eval(ctx, `[rabbit_channel:do(P, {'basic.recover_async', true}, none) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
+	_, err := v.eval(ctx, `[gen_server:cast(P, {method, {'basic.recover_async', true}, none, noflow}) || {P, _, _} <- `+consumers+`]`, v.name, gateway)
 	return err
 }
 
