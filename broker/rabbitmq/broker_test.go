@@ -288,6 +288,7 @@ func TestBindingsThatAnExchangeRefusesCostNobodyElse(t *testing.T) {
 		fine bool
 	}{
 		{"x-match of another value", broker.Table{"x-match": "none"}, false},
+		{"x-match like a limit of the broker", broker.Table{"x-match": "queue limit (1)"}, false},
 		{"x-match of another type", broker.Table{"x-match": int64(1)}, false},
 		{"nested", broker.Table{"x-match": "any", "a": []any{int64(1), nil, []any{"b"}}}, true},
 		{"no number", broker.Table{"a": math.NaN()}, false},

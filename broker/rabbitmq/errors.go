@@ -46,15 +46,18 @@ func channelRefused(err error) bool {
 }
 
 // limitReached reports whether a limit at the broker refuses more: of a vhost's queues, a user's channels or connections.
-// Their reply codes are used for much else, so the text decides.
+// Their reply codes are used for much else, so the text decides; but not by a word, as it also has what clients chose: a binding's
+// key or arguments that the exchange refuses.
 func limitReached(err error) bool {
 	var e *amqp.Error
 	if !errors.As(err, &e) || !e.Server {
 		return errors.Is(err, amqp.ErrChannelMax)
 	}
 	switch e.Code {
-	case amqp.PreconditionFailed, amqp.NotAllowed:
-		return strings.Contains(e.Reason, "limit") || strings.Contains(e.Reason, "channel_max")
+	case amqp.PreconditionFailed:
+		return strings.HasPrefix(e.Reason, "PRECONDITION_FAILED - cannot declare queue ") && strings.Contains(e.Reason, "limit")
+	case amqp.NotAllowed:
+		return strings.Contains(e.Reason, "limit (") || strings.Contains(e.Reason, "limit of (") || strings.Contains(e.Reason, "channel_max (")
 	case amqp.ResourceError:
 		return true
 	}
