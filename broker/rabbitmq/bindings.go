@@ -227,17 +227,17 @@ func exchangesOf(bindings []broker.Binding) int {
 
 // seeExchanges has the broker say which of the exchanges it refuses, before any is bound: one that is auto-delete goes with its
 // last binding, so that to take back what was bound could take it along, although the request was refused. Unbinding what is
-// not bound changes nothing, and needs the permissions that binding does; so nobody learns whether an exchange is there that
-// the account may not read. index is of the binding that is refused.
+// not bound changes nothing, and needs the permissions that binding does, on topics for the routing key, too; so nobody learns
+// whether an exchange is there that the account may not read. index is of the binding that is refused.
 func seeExchanges(ch *amqp.Channel, queue string, bindings []broker.Binding) (index int, err error) {
 	seen := make(map[string]bool)
-	nothing := rand.Text()
+	nothing := amqp.Table{rand.Text(): nil} // a binding with it nobody has
 	for i, b := range bindings {
 		if seen[b.Exchange()] {
 			continue
 		}
 		seen[b.Exchange()] = true
-		if err := ch.QueueUnbind(queue, nothing, b.Exchange(), nil); err != nil {
+		if err := ch.QueueUnbind(queue, b.RoutingKey(), b.Exchange(), nothing); err != nil {
 			return i, err
 		}
 		if err := ch.ExchangeDeclarePassive(b.Exchange(), amqp.ExchangeTopic, false, false, false, false, nil); err != nil { // it compares nothing
