@@ -269,7 +269,7 @@ func (q *queue) unbindQuietly(inc *incarnation, bindings []broker.Binding) {
 	for _, b := range bindings {
 		err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b) })
 		if err != nil && !inc.conn.IsClosed() && replyCode(err) != amqp.NotFound {
-			q.src.log.Warn("cannot take a binding back", slog.String("stream", q.stream), slog.Any("error", err))
+			q.src.often.Warn("cannot take a binding back", slog.String("stream", q.stream), slog.Any("error", err))
 		}
 	}
 }

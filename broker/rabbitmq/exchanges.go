@@ -142,7 +142,7 @@ func (x *exchanges) refused(b broker.Binding, err error) {
 		x.setMissing(b.Exchange(), true)
 		return
 	}
-	x.src.log.Warn("the broker refuses a binding that it allowed before; trying again with each probe",
+	x.src.often.Warn("the broker refuses a binding that it allowed before; trying again with each probe",
 		slog.String("exchange", b.Exchange()), slog.Any("error", err))
 }
 

@@ -318,7 +318,7 @@ func (c *conn) discardQueue(name string) bool {
 	}
 	err := c.deleteQueue(name)
 	if err != nil && !c.IsClosed() {
-		c.src.log.Warn("queue not deleted", slog.String("queue", name), slog.Any("error", err))
+		c.src.often.Warn("queue not deleted", slog.String("queue", name), slog.Any("error", err))
 		return false
 	}
 	return true

@@ -1,7 +1,11 @@
 package rabbitmq
 
 import (
+	"bytes"
+	"log/slog"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,4 +52,53 @@ func TestPermissionsOnTopicsHoldForEachBinding(t *testing.T) {
 	_, err = s.Open(contextOf(t), broker.QueueSpec{Stream: "s", Bindings: refused})
 	wantCode(t, err, broker.CodeForbiddenBinding, 1)
 	wantCode(t, bound.Bind(contextOf(t), refused), broker.CodeForbiddenBinding, 1)
+}
+
+func TestManyQueuesThatCannotBeMadeAreFewLinesInTheLog(t *testing.T) {
+	address := rabbittest.VHost(t)
+	var mu sync.Mutex
+	lines := 0
+	s := newSource(t, address, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if bytes.Contains(p, []byte("cannot make a queue again")) {
+				lines++
+			}
+			return t.Output().Write(p)
+		}), nil))
+	})
+	for range 40 {
+		open(t, s, binding(t, "amq.topic", "#"))
+	}
+	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, address), `{"max-queues": 5}`)
+	closeConnections(t, address)
+	eventually(t, "it is told", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return lines > 0
+	})
+	rabbittest.Ctl(t, "-q", "clear_vhost_limits", "-p", vhostOf(t, address))
+	eventually(t, "all are made again", func() bool { return s.Stats().Recoveries == 40 && s.Stats().Recovering == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	if lines > 10 {
+		t.Errorf("40 queues are %d lines", lines)
+	}
+}
+
+func TestMessageOfManyQueuesSaysHowManyWereNotLogged(t *testing.T) {
+	var log strings.Builder
+	h := &seldom{Handler: slog.NewTextHandler(&log, nil)}
+	begin := time.Now()
+	for _, at := range []time.Duration{0, 1, logEvery - 1, logEvery, logEvery + 1} {
+		for _, message := range []string{"a", "b"} {
+			if err := h.Handle(t.Context(), slog.NewRecord(begin.Add(at), slog.LevelWarn, message, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 4 || strings.Count(log.String(), "not_logged=2\n") != 2 {
+		t.Errorf("the log is\n%s", log.String())
+	}
 }

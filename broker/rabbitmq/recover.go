@@ -10,7 +10,7 @@ import (
 // rebuild makes a new incarnation in the place of a lost one, however long that takes.
 func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
 	if reason == broker.GapQueueLost {
-		q.src.log.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", lost.lane.reason()))
+		q.src.often.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", lost.lane.reason()))
 		lost.discard() // first of all: remove knows nothing of it
 	}
 	select {
@@ -31,7 +31,7 @@ func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
 		if err == nil {
 			return
 		}
-		q.src.log.Warn("cannot make a queue again", slog.String("stream", q.stream), slog.Any("error", err))
+		q.src.often.Warn("cannot make a queue again", slog.String("stream", q.stream), slog.Any("error", err))
 	}
 }
 

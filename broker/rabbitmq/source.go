@@ -18,9 +18,10 @@ const closeWithin = 2 * time.Second
 
 // Source consumes from one virtual host of a RabbitMQ broker. Make it with New. All methods are safe for concurrent use.
 type Source struct {
-	opts Options
-	addr address
-	log  *slog.Logger
+	opts  Options
+	addr  address
+	log   *slog.Logger
+	often *slog.Logger // for what may befall thousands of queues at once
 
 	pool      pool
 	gate      *gate
@@ -57,6 +58,7 @@ func New(opts Options) (*Source, error) {
 		opts:   opts,
 		addr:   addr,
 		log:    opts.Logger,
+		often:  slog.New(&seldom{Handler: opts.Logger.Handler()}),
 		gate:   newGate(opts.RecoverConcurrency),
 		queues: make(map[*queue]struct{}),
 	}
