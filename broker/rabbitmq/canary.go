@@ -47,9 +47,10 @@ func (c *canary) run() {
 		if c.src.life.Err() != nil {
 			return
 		}
+		alone := len(c.src.pool.all()) > 0 // else the connections that own queues say the same
 		c.mu.Lock()
-		level := slog.LevelDebug // The connections that own queues say the same.
-		if c.up {
+		level := slog.LevelDebug
+		if c.up || alone && (c.failed == nil || err.Error() != c.failed.Error()) {
 			level = slog.LevelWarn
 		}
 		c.up, c.blocked, c.held, c.sent, c.failed = false, false, false, time.Time{}, err

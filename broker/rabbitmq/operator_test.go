@@ -102,3 +102,32 @@ func TestMessageOfManyQueuesSaysHowManyWereNotLogged(t *testing.T) {
 		t.Errorf("the log is\n%s", log.String())
 	}
 }
+
+func TestCanaryThatAloneIsRefusedSaysWhy(t *testing.T) {
+	address := rabbittest.VHost(t)
+	told := make(chan struct{}, 1)
+	s := newSource(t, address, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {
+			if bytes.Contains(p, []byte("the canary has no connection")) && bytes.Contains(p, []byte("connection limit (1) is reached")) {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+			}
+			return t.Output().Write(p)
+		}), nil))
+	})
+	open(t, s)
+	pub := newPublisher(t, address)
+	eventually(t, "the canary is up", func() bool { return s.Stats().CanaryUp })
+	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, address), `{"max-connections": 1}`)
+	pub.remove(s.exchange) // so that the canary begins again
+	select {
+	case <-told:
+	case <-time.After(patience):
+		t.Fatal("the log does not say why")
+	}
+	if h := s.Health(); !h.Ready || !h.Overloaded {
+		t.Errorf("health is %+v", h)
+	}
+}
