@@ -394,6 +394,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{URL: "amqp://localhost", Node: "\xff"},
 		{URL: "amqp://localhost", Node: "n", Prefetch: 70_000},
 		{URL: "amqps://localhost?cacertfile=/nowhere", Node: "n"},
+		{URL: "amqps://localhost?certfile=/nowhere", Node: "n"},
+		{URL: "amqps://localhost?keyfile=/nowhere", Node: "n"},
 	} {
 		if _, err := New(opts); err == nil {
 			t.Errorf("%+v is accepted", opts)

@@ -40,15 +40,31 @@ func parseAddress(opts Options) (address, error) {
 	if uri.Scheme != "amqps" {
 		return a, nil
 	}
-	if opts.TLS != nil {
-		a.tls = opts.TLS.Clone()
-	} else if a.tls, err = tlsConfig(uri); err != nil {
+	if a.tls, err = tlsConfig(uri); err != nil {
 		return address{}, err
+	}
+	if opts.TLS != nil {
+		a.tls = merged(opts.TLS, a.tls)
 	}
 	if a.tls.ServerName == "" {
 		a.tls.ServerName = uri.Host
 	}
 	return a, nil
+}
+
+// merged returns a configuration with what it lacks from the URL's.
+func merged(config, fromURL *tls.Config) *tls.Config {
+	config = config.Clone()
+	if config.RootCAs == nil {
+		config.RootCAs = fromURL.RootCAs
+	}
+	if len(config.Certificates) == 0 && config.GetClientCertificate == nil {
+		config.Certificates = fromURL.Certificates
+	}
+	if config.ServerName == "" {
+		config.ServerName = fromURL.ServerName
+	}
+	return config
 }
 
 // heartbeatOf reads the URL's heartbeat parameter, which amqp.ParseURI keeps to itself. It has checked the value.
@@ -96,7 +112,10 @@ func tlsConfig(uri amqp.URI) (*tls.Config, error) {
 			return nil, errors.New("rabbitmq: cacertfile holds no certificate in PEM")
 		}
 	}
-	if uri.CertFile != "" && uri.KeyFile != "" {
+	if (uri.CertFile == "") != (uri.KeyFile == "") {
+		return nil, errors.New("rabbitmq: certfile and keyfile in the broker's URL go together")
+	}
+	if uri.CertFile != "" {
 		certificate, err := tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("rabbitmq: reading certfile and keyfile: %w", err)

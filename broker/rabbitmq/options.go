@@ -28,7 +28,8 @@ type Options struct {
 	Version string
 	// Logger; default slog.DiscardHandler.
 	Logger *slog.Logger
-	// TLS is used with amqps://; default: the system's roots, or what the URL's query names.
+	// TLS is used with amqps://, and what it lacks of roots, certificates and server name is what the URL's query names;
+	// default: that alone, and the system's roots.
 	TLS *tls.Config
 
 	// QueueMaxLength is x-max-length of each queue in messages; default 10,000.
