@@ -58,18 +58,19 @@ func (q *queue) bindAllAgain() int {
 		}
 	}
 	q.mu.Unlock()
-	done := 0
-	err = inc.conn.disposable(func(ch *amqp.Channel) error {
-		for _, b := range bindings {
-			done++
-			if err := bind(ch, inc.name, b); err != nil {
-				return err // an exchange that is gone, which the next probe finds
-			}
+	for i, b := range bindings {
+		err := inc.conn.disposable(func(ch *amqp.Channel) error { return bind(ch, inc.name, b) })
+		if err == nil {
+			continue
 		}
-		return nil
-	})
-	if err != nil {
 		q.src.log.Debug("cannot bind again", slog.String("stream", q.stream), slog.Any("error", err))
+		switch {
+		case !channelRefused(err):
+			return i
+		case replyCode(err) == amqp.PreconditionFailed: // It took the binding, so it is not the exchange that it was.
+			q.exchangeGone(b.Exchange())
+		}
+		// One that is gone the next probe finds. It is no reason to leave out the other bindings.
 	}
-	return done
+	return len(bindings)
 }

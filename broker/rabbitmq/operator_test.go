@@ -131,3 +131,19 @@ func TestCanaryThatAloneIsRefusedSaysWhy(t *testing.T) {
 		t.Errorf("health is %+v", h)
 	}
 }
+
+func TestBindingThatAnExchangeMadeAgainRefusesIsMissing(t *testing.T) {
+	address := rabbittest.VHost(t) // without the plugin's events
+	pub := newPublisher(t, address)
+	pub.declare("orders", "topic")
+	odd := bindingWith(t, "orders", "#", broker.Table{"x-match": "none"})
+	q := open(t, newSource(t, address), odd)
+	pub.remove("orders")
+	pub.declare("orders", "headers")
+	wantIDs(t, next[*broker.BindingsLost](t, q).IDs, odd)
+	pub.remove("orders")
+	pub.declare("orders", "topic")
+	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, odd)
+	pub.text("orders", "k", "on")
+	wantBody(t, q, "on")
+}
