@@ -392,6 +392,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{URL: "amqp://localhost"},
 		{URL: "amqp://localhost", Node: strings.Repeat("n", 129)},
 		{URL: "amqp://localhost", Node: "\xff"},
+		{URL: "amqp://localhost", Node: "n\n"},
 		{URL: "amqp://localhost", Node: "n", Prefetch: 70_000},
 		{URL: "amqps://localhost?cacertfile=/nowhere", Node: "n"},
 		{URL: "amqps://localhost?certfile=/nowhere", Node: "n"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -112,6 +113,8 @@ func (o Options) check() error {
 		return fmt.Errorf("rabbitmq: the node name is longer than %d bytes", maxNodeLength)
 	case !utf8.ValidString(o.Node):
 		return errors.New("rabbitmq: the node name is not valid UTF-8")
+	case strings.ContainsAny(o.Node, "\r\n"): // RabbitMQ takes them out of what is declared, and of nothing else.
+		return errors.New("rabbitmq: the node name has a line break")
 	case o.Prefetch > 65_535:
 		return errors.New("rabbitmq: prefetch is above 65535")
 	}
