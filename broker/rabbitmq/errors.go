@@ -87,12 +87,21 @@ func queueError(err error) *broker.Error {
 	}
 }
 
+// queueRefused reports whether the broker said ACCESS_REFUSED of a queue, and so of the gateway's own, and not of an exchange.
+func queueRefused(err error) bool {
+	var e *amqp.Error
+	return replyCode(err) == amqp.AccessRefused && errors.As(err, &e) && strings.HasPrefix(e.Reason, "ACCESS_REFUSED - access to queue ")
+}
+
 // bindError maps what failed with the binding at an index.
 func bindError(err error, index int) *broker.Error {
 	switch replyCode(err) {
 	case amqp.NotFound:
 		return broker.Errorf(broker.CodeExchangeNotFound, "there is no such exchange: check its name; publishers declare exchanges, the gateway does not").WithBinding(index).WithCause(err)
 	case amqp.AccessRefused:
+		if queueRefused(err) {
+			return queueError(err)
+		}
 		return broker.Errorf(broker.CodeForbiddenBinding, "the message broker does not let the gateway bind this: there is no such exchange, or its account may not read it").WithBinding(index).WithCause(err)
 	case amqp.PreconditionFailed:
 		// A headers exchange with an x-match of its own, an exchange type that wants a number as routing key.

@@ -190,7 +190,7 @@ func TestAccountThatLostItsPermissionsIsTheOperatorsMatter(t *testing.T) {
 	address := rabbittest.VHost(t)
 	mine := account(t, address, *leastPrivilege("amq\\.topic$"))
 	s := newSource(t, mine)
-	q := open(t, s, binding(t, "amq.topic", "#"))
+	q, unbound := open(t, s, binding(t, "amq.topic", "#")), open(t, s)
 	u, err := url.Parse(mine)
 	if err != nil {
 		t.Fatal(err)
@@ -201,6 +201,10 @@ func TestAccountThatLostItsPermissionsIsTheOperatorsMatter(t *testing.T) {
 	wantCode(t, err, broker.CodeBrokerUnavailable, -1)
 	if e := broker.AsError(err); !strings.Contains(e.Err.Error(), "set_permissions") || strings.Contains(e.Detail, "permission") {
 		t.Errorf("the client is told %q, the operator %q", e.Detail, e.Err)
+	}
+	for i := range 2 { // alone, and where the exchanges are looked at before
+		err := unbound.Bind(contextOf(t), []broker.Binding{binding(t, "amq.topic", "#"), binding(t, "amq.direct", "a")}[:1+i])
+		wantCode(t, err, broker.CodeBrokerUnavailable, -1)
 	}
 	newPublisher(t, address).text("amq.topic", "a", "on")
 	wantBody(t, q, "on")
