@@ -135,7 +135,9 @@ func TestGuardDropsWhatIsSentOnAClosedChannel(t *testing.T) {
 		{"after close", [][]byte{opened, closed, acked, other, bound}, [][]byte{opened, closed, other}},
 		{"after close-ok", [][]byte{opened, closeOK, bound, other, acked, other, closed}, [][]byte{opened, closeOK, other, other}},
 		{"both close", [][]byte{opened, closed, closeOK, acked}, [][]byte{opened, closed, closeOK}},
+		{"closed twice by the broker", [][]byte{opened, closeOK, closeOK, acked, other}, [][]byte{opened, closeOK, other}},
 		{"opened again", [][]byte{closed, acked, opened, acked}, [][]byte{closed, opened, acked}},
+		{"opened again after close-ok", [][]byte{closeOK, opened, acked, closeOK}, [][]byte{closeOK, opened, acked, closeOK}},
 		{"handshake", [][]byte{[]byte("AMQP\x00\x00\x09\x01"), other}, [][]byte{[]byte("AMQP\x00\x00\x09\x01"), other}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,10 +16,20 @@ const (
 // writes: an ack or a bind that crosses a channel.close-ok would cost a thousand subscriptions their connection. Whoever
 // sent such a frame learns from the channel's end that it came to nothing.
 type guard struct {
-	closed [1 << 16 / 64]uint64 // a bit for each channel
-	rest   int                  // bytes to come of the frame that was begun
-	drop   bool                 // whether that frame is dropped
+	closed channelSet
+	// answered are the closed ones of which the broker knows that we do. It sends a further channel.close at each of its ticks
+	// when we stand still beyond its consumer_timeout; close-ok may be said once.
+	answered channelSet
+	rest     int  // bytes to come of the frame that was begun
+	drop     bool // whether that frame is dropped
 }
+
+// channelSet has a bit for each channel.
+type channelSet [1 << 16 / 64]uint64
+
+func (s *channelSet) has(channel uint16) bool { return s[channel/64]&(1<<(channel%64)) != 0 }
+func (s *channelSet) add(channel uint16)      { s[channel/64] |= 1 << (channel % 64) }
+func (s *channelSet) remove(channel uint16)   { s[channel/64] &^= 1 << (channel % 64) }
 
 // filter calls pass for what of p may be written, in as few pieces as possible. The library writes whole frames, save that
 // those above 4 KiB come in pieces; a frame's first piece has at least its header.
@@ -57,20 +67,22 @@ func (g *guard) begin(p []byte) {
 	}
 	channel := binary.BigEndian.Uint16(p[1:])
 	g.rest = frameHeaderLen + int(binary.BigEndian.Uint32(p[3:])) + frameEndLen
-	word, bit := &g.closed[channel/64], uint64(1)<<(channel%64)
 	var method uint32
 	if p[0] == frameTypeMethod && len(p) >= frameHeaderLen+methodLen {
 		method = binary.BigEndian.Uint32(p[frameHeaderLen:])
 	}
 	switch method {
 	case methodChannelOpen:
-		*word &^= bit
+		g.closed.remove(channel)
+		g.answered.remove(channel)
 	case methodChannelCloseOk:
-		*word |= bit
+		g.drop = g.answered.has(channel)
+		g.closed.add(channel)
+		g.answered.add(channel)
 	case methodChannelClose:
-		g.drop = *word&bit != 0
-		*word |= bit
+		g.drop = g.closed.has(channel)
+		g.closed.add(channel)
 	default:
-		g.drop = *word&bit != 0
+		g.drop = g.closed.has(channel)
 	}
 }
