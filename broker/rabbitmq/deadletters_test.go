@@ -88,7 +88,10 @@ func TestCountIsUnknownWhenEvenTheDeadLettersOverflow(t *testing.T) {
 	pub.declare("events", "topic")
 	proxy := newProxy(t, url)
 	// No further marker, so that it is the overflow which is noticed.
-	s := newSource(t, proxy.url, func(o *Options) { o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour })
+	s := newSource(t, proxy.url, func(o *Options) {
+		o.QueueMaxLength, o.Prefetch, o.CanaryInterval = 10, 5, time.Hour
+		o.Heartbeat = time.Minute // on a busy machine the flood takes longer than two of the usual ones
+	})
 	q := open(t, s, binding(t, "events", "k"))
 	other := open(t, s, binding(t, "events", "other"))
 	stop := proxy.stall()
