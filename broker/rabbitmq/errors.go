@@ -90,7 +90,11 @@ func queueError(err error) *broker.Error {
 // queueRefused reports whether the broker said ACCESS_REFUSED of a queue, and so of the gateway's own, and not of an exchange.
 func queueRefused(err error) bool {
 	var e *amqp.Error
-	return replyCode(err) == amqp.AccessRefused && errors.As(err, &e) && strings.HasPrefix(e.Reason, "ACCESS_REFUSED - access to queue ")
+	if replyCode(err) != amqp.AccessRefused || !errors.As(err, &e) {
+		return false
+	}
+	what, _, _ := strings.Cut(e.Reason, "'") // What follows is a name. RabbitMQ 4 says "write access".
+	return strings.HasSuffix(what, "access to queue ")
 }
 
 // bindError maps what failed with the binding at an index.

@@ -121,7 +121,7 @@ func TestCanaryThatAloneIsRefusedSaysWhy(t *testing.T) {
 	pub := newPublisher(t, address)
 	eventually(t, "the canary is up", func() bool { return s.Stats().CanaryUp })
 	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, address), `{"max-connections": 1}`)
-	pub.remove(s.exchange) // so that the canary begins again
+	pub.remove(s.canary.source()) // so that the canary begins again
 	select {
 	case <-told:
 	case <-time.After(patience):
