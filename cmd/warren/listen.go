@@ -142,6 +142,14 @@ type refusal struct{ text string }
 
 func (r *refusal) Error() string { return r.text }
 
+// postponement is an answer that may be another one later, after the time that it asked for if that is not 0.
+type postponement struct {
+	text  string
+	after time.Duration
+}
+
+func (p *postponement) Error() string { return p.text }
+
 // errEnough ends a stream after --count messages.
 var errEnough = errors.New("enough messages")
 
@@ -154,7 +162,7 @@ func (l *listener) run(ctx context.Context) error {
 		if final, ok := errors.AsType[*refusal](err); ok {
 			return fmt.Errorf("refused: %w", final)
 		}
-		wait := l.pause()
+		wait := l.pause(err)
 		l.say("%v; again in %v", err, wait.Round(time.Millisecond))
 		select {
 		case <-ctx.Done():
@@ -268,10 +276,15 @@ func (l *listener) take(frame []byte) error {
 // pause is how long to wait before the next attempt: what the gateway asked
 // for, else a random part of a bound that doubles, so that clients that were cut
 // together do not come back together.
-func (l *listener) pause() time.Duration {
-	if b := l.bye; b != nil && b.RetryMS > 0 {
-		wait := time.Duration(b.RetryMS) * time.Millisecond
-		return wait + rand.N(wait/4+1) //nolint:gosec // jitter
+func (l *listener) pause(err error) time.Duration {
+	var asked time.Duration
+	if p, ok := errors.AsType[*postponement](err); ok {
+		asked = p.after
+	} else if l.bye != nil {
+		asked = time.Duration(l.bye.RetryMS) * time.Millisecond
+	}
+	if asked > 0 {
+		return asked + rand.N(asked/4+1) //nolint:gosec // jitter
 	}
 	bound := minRetry << min(l.attempts, 10)
 	return minRetry/2 + rand.N(min(bound, maxRetry)) //nolint:gosec // jitter

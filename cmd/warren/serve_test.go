@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -87,6 +90,40 @@ func TestListenStopsWhenItIsRefusedForGood(t *testing.T) {
 		err := run(t.Context(), process{args: []string{"listen", g.url, c.exchange, "--transport", c.transport}, stdout: &out, stderr: &log})
 		if err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.hint) {
 			t.Errorf("%s over %s: error is %v", c.exchange, c.transport, err)
+		}
+	}
+}
+
+// TestListenComesBackAfterWhatCanPass: a proxy that limits rates answers 429, and one whose gateway is being replaced 503.
+func TestListenComesBackAfterWhatCanPass(t *testing.T) {
+	g := startGateway(t)
+	g.declare("numbers")
+	target, err := url.Parse(g.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, transport := range []string{"ws", "sse"} {
+		for status, after := range map[int]string{http.StatusTooManyRequests: "2", http.StatusServiceUnavailable: ""} {
+			var asked atomic.Bool
+			toGateway := httputil.NewSingleHostReverseProxy(target)
+			toGateway.FlushInterval = -1
+			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !asked.Swap(true) {
+					w.Header().Set("Retry-After", after)
+					w.WriteHeader(status)
+					return
+				}
+				r.Host = target.Host
+				toGateway.ServeHTTP(w, r)
+			}))
+			l := startListen(t, proxy.URL, "numbers", "--transport", transport, "--count", "1")
+			l.want("ready")
+			g.publish("numbers", 1, 1)
+			l.want("1", "END")
+			if log := l.log.String(); !strings.Contains(log, http.StatusText(status)+"; again in "+after) {
+				t.Errorf("%s, %d: the log is %q", transport, status, log)
+			}
+			proxy.Close()
 		}
 	}
 }

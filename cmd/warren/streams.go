@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/r3labs/sse/v2"
@@ -24,7 +25,7 @@ func (l *listener) webSocket(ctx context.Context, take func([]byte) error) error
 			HTTPHeader: l.header(), Subprotocols: []string{"warren.v1"},
 		})
 	if err != nil {
-		if resp != nil && resp.StatusCode >= 400 && resp.StatusCode < 500 {
+		if resp != nil && resp.StatusCode >= 400 {
 			return problemOf(resp)
 		}
 		return err
@@ -68,9 +69,6 @@ func (l *listener) eventSource(ctx context.Context, take func([]byte) error) err
 			return nil
 		}
 		defer func() { _ = resp.Body.Close() }()
-		if resp.StatusCode >= 500 {
-			return fmt.Errorf("status %d", resp.StatusCode)
-		}
 		return problemOf(resp)
 	}
 	var ended error
@@ -88,15 +86,18 @@ func (l *listener) eventSource(ctx context.Context, take func([]byte) error) err
 	return err
 }
 
-// problemOf turns a final refusal's problem document into an error.
+// problemOf turns an answer that is no stream into an error: of the gateway's problem
+// document, or of what a proxy in front of it says. It is a refusal for good but for what can pass.
 func problemOf(resp *http.Response) error {
+	text := "the answer was " + resp.Status
 	var problem struct{ Code, Title, Detail string }
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err == nil {
-		err = json.Unmarshal(body, &problem)
+	if err == nil && json.Unmarshal(body, &problem) == nil && problem.Code != "" {
+		text = problem.Code + ": " + problem.Detail
 	}
-	if err != nil || problem.Code == "" {
-		return &refusal{fmt.Sprintf("the answer was %s", resp.Status)}
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 {
+		return &refusal{text}
 	}
-	return &refusal{fmt.Sprintf("%s: %s", problem.Code, problem.Detail)}
+	seconds, _ := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31) // it may also be a date, which is left to the backoff
+	return &postponement{text, time.Duration(seconds) * time.Second}
 }
