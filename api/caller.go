@@ -159,12 +159,3 @@ func (a *API) mayBind(c caller, bindings []broker.Binding) error {
 	}
 	return nil
 }
-
-// subscriptionLimit is how many subscriptions the token lets the caller own,
-// -1 if it does not say.
-func (c caller) subscriptionLimit() int {
-	if c.MaxSubscriptions == 0 {
-		return -1
-	}
-	return max(0, c.MaxSubscriptions)
-}

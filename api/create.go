@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"math"
 
 	"github.com/warren-gateway/warren/api/admission"
 	"github.com/warren-gateway/warren/broker"
@@ -43,7 +44,7 @@ func (a *API) create(ctx context.Context, c caller, spec broker.Spec) (*broker.S
 	if err := a.mayWork(); err != nil { // before the counts: no place becomes free by waiting
 		return nil, nil, err
 	}
-	slot, err := a.opts.Admission.Owned(c.key, c.subscriptionLimit())
+	slot, err := a.opts.Admission.Owned(c.key, c.SubscriptionLimit(math.MaxInt))
 	if err != nil {
 		return nil, nil, err
 	}
