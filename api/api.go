@@ -26,7 +26,8 @@ type Publisher interface {
 	// ExchangeType says of which type an exchange is, and whether there is one.
 	ExchangeType(name string) (typ string, known bool)
 	// Declare makes an exchange, or finds it there with that type. Errors are
-	// *broker.Error of CodeInvalidRequest with a Field, or CodeForbidden for reserved names.
+	// *broker.Error of CodeInvalidRequest with a Field, CodeForbidden for reserved names, or
+	// CodeOverCapacity for one too many.
 	Declare(name, typ string) error
 	// Publish routes a message and reports whether any queue got it. Errors are
 	// *broker.Error, CodeExchangeNotFound among them.

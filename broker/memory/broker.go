@@ -20,6 +20,9 @@ var (
 	ErrReserved = errors.New("exchange name is reserved")
 )
 
+// maxExchanges bounds them, as nobody can delete one over HTTP, and each declaration copies the table.
+const maxExchanges = 4096
+
 // reservedPrefix begins the names that only the broker itself declares.
 const reservedPrefix = "amq."
 
@@ -92,8 +95,9 @@ func New(opts Options) *Broker {
 // or finds it there with that type. Bindings that a deleted exchange of this
 // name had are bound again. Errors are *broker.Error: CodeInvalidRequest with
 // Field "name" or "type" (ErrTypeConflict in the chain when the type differs),
-// CodeForbidden for a new name that begins with "amq." (ErrReserved), and
-// CodeBrokerUnavailable after Close.
+// CodeForbidden for a new name that begins with "amq." (ErrReserved),
+// CodeOverCapacity where there are 4,096 exchanges, and CodeBrokerUnavailable
+// after Close.
 func (b *Broker) Declare(name, typ string) error {
 	if err := checkExchangeName(name); err != nil {
 		return err
@@ -115,9 +119,13 @@ func (b *Broker) Declare(name, typ string) error {
 	if strings.HasPrefix(name, reservedPrefix) {
 		return errReserved()
 	}
+	known := *b.exchanges.Load()
+	if len(known) >= maxExchanges {
+		return broker.Errorf(broker.CodeOverCapacity, "the broker in memory has as many exchanges as it may have")
+	}
 	x := newExchange(name, typ)
 	b.rebind(x)
-	next := maps.Clone(*b.exchanges.Load())
+	next := maps.Clone(known)
 	next[name] = x
 	b.exchanges.Store(&next)
 	return nil

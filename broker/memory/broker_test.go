@@ -89,6 +89,21 @@ func nothing(t *testing.T, q *brokertest.Inbox) {
 	}
 }
 
+func TestExchangesAreBounded(t *testing.T) {
+	b := newBroker(t, memory.Options{})
+	for i := range 4096 - 5 { // the predeclared ones
+		declare(t, b, strconv.Itoa(i), "topic")
+	}
+	if err := b.Declare("more", "topic"); broker.CodeOf(err) != broker.CodeOverCapacity {
+		t.Errorf("one too many: %v", err)
+	}
+	declare(t, b, "0", "topic") // it is there
+	if err := b.Delete("0"); err != nil {
+		t.Fatal(err)
+	}
+	declare(t, b, "more", "topic")
+}
+
 func TestDeclareAndDelete(t *testing.T) {
 	b := newBroker(t, memory.Options{})
 	declare(t, b, "e", "topic")
