@@ -104,6 +104,7 @@ func TestHeadAndOptions(t *testing.T) {
 		"/v1/exchanges/a%2Fb":      "PUT, OPTIONS",
 		"/livez":                   "GET, HEAD, OPTIONS",
 		"/v1/subscriptions/x/nope": "",
+		"/inspector/nope.js":       "",
 	} {
 		a := g.do("OPTIONS", path, "")
 		if want := map[bool]int{true: 204, false: 404}[allow != ""]; a.status != want || a.header.Get("Allow") != allow {
@@ -160,6 +161,9 @@ func TestPublishingIsOffWithoutAPublisher(t *testing.T) {
 	g := newGateway(t, func(s *setup) { s.options.Publisher = nil })
 	refusal{method: "PUT", path: "/v1/exchanges/x", body: `{"type":"topic"}`, status: 404, code: "not_found"}.check(t, g)
 	refusal{method: "POST", path: "/v1/exchanges/x/publish", body: `{}`, status: 404, code: "not_found"}.check(t, g)
+	for _, path := range []string{"/v1/exchanges/x", "/v1/exchanges/x/publish"} {
+		refusal{method: "OPTIONS", path: path, status: 404, code: "not_found"}.check(t, g)
+	}
 }
 
 func TestHealth(t *testing.T) {

@@ -114,7 +114,8 @@ func (e *exchange) check(ctx context.Context) {
 			e.checkUnknownPath(ctx)
 			return
 		}
-		if !notAllowed && !e.refusedBefore() {
+		missing := e.response.StatusCode == http.StatusNotFound && described.Operation.Responses.Value("404") != nil // whatever the method
+		if !notAllowed && !missing && !e.refusedBefore() {
 			e.fault("the method is not described, and should be answered with 405")
 			return
 		}
