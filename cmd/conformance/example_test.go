@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +218,25 @@ func TestExampleClientStopsAtAFinalRefusal(t *testing.T) {
 	t.Parallel()
 	gateway := warrentest.Start(t)
 	e := startExample(t, gateway.URL+"/v1/sse?exchange=none", 1)
+	e.says("refused: 404")
+	if err := e.end(); err == nil {
+		t.Error("listen.py exits with 0 after a refusal")
+	}
+}
+
+func TestExampleClientComesBackWhateverAProxySaysOfWhen(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Bool
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Swap(true) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Retry-After", "Mon, 30 Nov 2026 11:40:00 GMT")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer proxy.Close()
+	e := startExample(t, proxy.URL+"/v1/sse?exchange=none", 1)
 	e.says("refused: 404")
 	if err := e.end(); err == nil {
 		t.Error("listen.py exits with 0 after a refusal")

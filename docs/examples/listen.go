@@ -100,6 +100,9 @@ func (l *listener) stream(ctx context.Context) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		problem, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
+			l.retry = time.Duration(seconds) * time.Second
+		}
 		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 { // these can pass [C-15]
 			return fmt.Errorf("%s: %s", resp.Status, problem)
 		}

@@ -50,7 +50,8 @@ class Listener:
             say("the stream ended")
         except urllib.error.HTTPError as refusal:  # 429 and 5xx can pass [C-15]
             say("refused:", refusal.code, refusal.read().decode())
-            self.wait = int(refusal.headers.get("Retry-After", 1))
+            after = refusal.headers.get("Retry-After", "")
+            self.wait = int(after) if after.isdigit() else 1  # a proxy may give a date instead
             return refusal.code == 429 or refusal.code >= 500
         except (OSError, http.client.HTTPException) as error:
             say("cut:", repr(error))
