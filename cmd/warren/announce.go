@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 )
@@ -29,7 +30,7 @@ warren %s listens to %s
   open     %s/
   curl     curl -N%s '%s/v1/sse?exchange=%s'
   listen   %s listen %s '%s=#'%s
-`, version, maskURL(g.cfg.Broker), base, header, base, exchange, os.Args[0], base, exchange, flag)
+`, version, maskURL(g.cfg.Broker), base, header, base, url.QueryEscape(exchange), os.Args[0], base, exchange, flag)
 	if g.source.memory != nil {
 		fmt.Fprintf(p.stdout, `  publish  curl -s%s %s/v1/exchanges/%s/publish -H 'content-type: application/json' \
              -d '{"routing_key":"linux.hello","payload":"{\"hello\":\"warren\"}","payload_encoding":"string","properties":{"content_type":"application/json"}}'

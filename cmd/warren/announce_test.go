@@ -53,6 +53,12 @@ func TestGreetingSuggestsWhatWorks(t *testing.T) {
 			[]string{"amqp://warren:xxxxx@127.0.0.1:1/", "exchange=orders'", "'orders=#'"},
 			"publish",
 		},
+		{
+			"exchange whose name no URL can have as it is",
+			[]string{"--listen", "127.0.0.1:0", "--broker", broker, "--exchange", "A & B #1=topic"},
+			[]string{"exchange=A+%26+B+%231'", "'A & B #1=#'"},
+			"publish",
+		},
 		{"no exchange", []string{"--listen", "127.0.0.1:0", "--broker", broker}, []string{"exchange=EXCHANGE'"}, "amq.topic"},
 		{
 			"tokens",
