@@ -18,7 +18,7 @@ func (g *gateway) announce(p process) {
 		admin = g.admin.url()
 	}
 	g.logger.Info("listening", slog.String("url", base), slog.String("broker", maskURL(g.cfg.Broker)),
-		slog.String("version", version), slog.String("admin", admin))
+		slog.String("version", thisBuild().version), slog.String("admin", admin))
 	exchange := g.cfg.exampleExchange()
 	header, flag := "", ""
 	if g.cfg.usesTokens() {
@@ -30,7 +30,7 @@ warren %s listens to %s
   open     %s/
   curl     curl -N%s '%s/v1/sse?exchange=%s'
   listen   %s listen %s '%s=#'%s
-`, version, maskURL(g.cfg.Broker), base, header, base, url.QueryEscape(exchange), os.Args[0], base, exchange, flag)
+`, thisBuild().version, maskURL(g.cfg.Broker), base, header, base, url.QueryEscape(exchange), os.Args[0], base, exchange, flag)
 	if g.source.memory != nil {
 		fmt.Fprintf(p.stdout, `  publish  curl -s%s %s/v1/exchanges/%s/publish -H 'content-type: application/json' \
              -d '{"routing_key":"linux.hello","payload":"{\"hello\":\"warren\"}","payload_encoding":"string","properties":{"content_type":"application/json"}}'

@@ -83,6 +83,17 @@ func TestGreetingSuggestsWhatWorks(t *testing.T) {
 	}
 }
 
+// TestGreetingSaysWhichBuildItIs: what go install has built knows its version, though no linker was told.
+func TestGreetingSaysWhichBuildItIs(t *testing.T) {
+	before := thisBuild
+	t.Cleanup(func() { thisBuild = before })
+	thisBuild = func() build { return build{version: "v9.8.7"} }
+	greeting, logs := announced(t, "--listen", "127.0.0.1:0")
+	if !strings.Contains(greeting, "warren v9.8.7 listens") || !strings.Contains(logs, `"version":"v9.8.7"`) {
+		t.Errorf("another version is in\n%s%s", greeting, logs)
+	}
+}
+
 func TestDurationsAreSecondsInJSON(t *testing.T) {
 	var log bytes.Buffer
 	cfg := defaultConfig()

@@ -331,7 +331,7 @@ func bindingsQuery(bindings []listenBinding) url.Values {
 }
 
 func (l *listener) header() http.Header {
-	h := http.Header{"User-Agent": {"warren-listen/" + version}}
+	h := http.Header{"User-Agent": {"warren-listen/" + thisBuild().version}}
 	if l.opts.token != "" {
 		h.Set("Authorization", "Bearer "+l.opts.token)
 	}

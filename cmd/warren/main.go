@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Set by the linker (see the Makefile).
+// Set by the linker (see the Makefile); thisBuild knows more.
 var (
 	version = "development"
 	commit  = ""

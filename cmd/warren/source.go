@@ -55,7 +55,7 @@ func newRabbitMQ(cfg *Config, logger *slog.Logger) (source, error) {
 		types[name] = typ
 	}
 	r, err := rabbitmq.New(rabbitmq.Options{
-		URL: cfg.Broker, Node: cfg.nodeName(), Version: version, Logger: logger, TLS: tlsConfig,
+		URL: cfg.Broker, Node: cfg.nodeName(), Version: thisBuild().version, Logger: logger, TLS: tlsConfig,
 		QueueMaxLength: cfg.QueueMaxLength, QueueMaxBytes: int(cfg.QueueMaxBytes), QueueTTL: cfg.QueueTTL,
 		MaxMessageBytes: cfg.MaxMessageBytes, Prefetch: cfg.Prefetch, ExchangeTypes: types,
 	})
