@@ -15,7 +15,7 @@ const limitBroker = "broker"
 // or would make it worse.
 func (a *API) mayWork() error {
 	if a.isDraining() {
-		return broker.Errorf(broker.CodeShuttingDown, "the gateway is shutting down")
+		return errDraining()
 	}
 	health := a.opts.Broker.Source().Health()
 	switch {

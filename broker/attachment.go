@@ -245,20 +245,13 @@ func (a *Attachment) appendReady(dst []Frame) []Frame {
 func (a *Attachment) appendPauses(dst []Frame) []Frame {
 	if a.sub.paused != a.sawSubHold {
 		a.sawSubHold = a.sub.paused
-		dst = append(dst, either(a.sawSubHold, framePausedSubscription, frameResumedSubscription))
+		dst = append(dst, pick(a.sawSubHold, framePausedSubscription, frameResumedSubscription))
 	}
 	if a.paused != a.sawPaused {
 		a.sawPaused = a.paused
-		dst = append(dst, either(a.sawPaused, framePausedAttachment, frameResumedAttachment))
+		dst = append(dst, pick(a.sawPaused, framePausedAttachment, frameResumedAttachment))
 	}
 	return dst
-}
-
-func either(cond bool, yes, no Frame) Frame {
-	if cond {
-		return yes
-	}
-	return no
 }
 
 // appendMissing appends the reader's own gap, if one is due: its id is the

@@ -49,7 +49,7 @@ func (p Pattern) Contains(requested Pattern) bool {
 	return true
 }
 
-func pick(which bool, yes, no string) string {
+func pick[T any](which bool, yes, no T) T {
 	if which {
 		return yes
 	}
