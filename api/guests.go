@@ -90,6 +90,34 @@ type pendingChange struct {
 	audience *audience
 	bindings []broker.Binding
 	held     []*session
+	listens  verdicts // who may listen to the bindings
+}
+
+// verdicts remembers what was decided of callers, because what is so for a caller is so for all
+// with the same grants: a thousand streams of one token cost little more than one. It lives no
+// longer than one change.
+type verdicts []verdict
+
+type verdict struct {
+	of      caller
+	allowed bool
+}
+
+// verdictsKept is how many are remembered: looking for one must cost less than deciding.
+const verdictsKept = 16
+
+// ask returns what is remembered of the caller, or else what decide says.
+func (v *verdicts) ask(c caller, decide func() bool) bool {
+	for _, known := range *v {
+		if known.of.key == c.key && known.of.tokenless == c.tokenless && slices.Equal(known.of.Grants, c.Grants) {
+			return known.allowed
+		}
+	}
+	allowed := decide()
+	if len(*v) < verdictsKept {
+		*v = append(*v, verdict{c, allowed})
+	}
+	return allowed
 }
 
 // begin begins a change; end is called when it is over.
@@ -107,7 +135,8 @@ func (g *guests) begin(a *API, sub *broker.Subscription, bindings []broker.Bindi
 // hold holds the stream, once, if its token does not grant the bindings. The
 // audience's mutex is held.
 func (c *pendingChange) hold(s *session) {
-	if c.api.mayListen(s.current(), c.sub, c.bindings) == nil || slices.Contains(c.held, s) {
+	now := s.current()
+	if c.listens.ask(now, func() bool { return c.api.mayListen(now, c.sub, c.bindings) == nil }) || slices.Contains(c.held, s) {
 		return
 	}
 	c.held = append(c.held, s)
@@ -120,8 +149,10 @@ func (c *pendingChange) end() {
 	c.audience.mu.Lock()
 	streams := slices.Collect(maps.Keys(c.audience.streams))
 	c.audience.mu.Unlock()
+	var reads verdicts
 	for _, s := range streams {
-		if c.api.mayRead(s.current(), c.sub) != nil {
+		now := s.current()
+		if !reads.ask(now, func() bool { return c.api.mayRead(now, c.sub) == nil }) {
 			s.attachment.End(broker.EndForbidden)
 		}
 	}

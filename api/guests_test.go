@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,5 +146,48 @@ func TestChangeThatFailsHalfwayExpelsWhoMightHaveReadOfIt(t *testing.T) {
 	}
 	if f := guest.expect("bye"); f["reason"] != "forbidden_binding" {
 		t.Errorf("got %v", f)
+	}
+}
+
+// counting is a source that counts how often the type of an exchange was wanted: once for each
+// binding that is looked up among grants.
+type counting struct {
+	*brokertest.Fake
+
+	types atomic.Int64
+}
+
+func (c *counting) ExchangeType(name string) (string, bool) {
+	c.types.Add(1)
+	return c.Fake.ExchangeType(name)
+}
+
+func TestStreamsOfOneTokenAreLookedAtOnceForAChange(t *testing.T) {
+	issuer, source := newIssuer(t), &counting{Fake: brokertest.NewFake()}
+	source.SetExchanges(broker.Exchange{Name: "orders", Type: "topic"})
+	g := newGateway(t, issuer.use, func(s *setup) { s.source = source })
+	alice, bob := bearer(issuer.token("alice", time.Hour, "orders=#")), bearer(issuer.token("bob", time.Hour, "orders=eu"))
+	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"eu"}]}`, alice...)
+	const each = 20
+	var own, guests []*eventStream
+	for range each {
+		own = append(own, g.stream(sub.Links["sse"], alice...))
+		guests = append(guests, g.stream(sub.Links["sse"], bob...))
+	}
+	for i := range each {
+		own[i].expect("ready")
+		guests[i].expect("ready")
+	}
+	before := source.types.Load()
+	if a := g.do("POST", sub.Links["self"]+"/bindings", bindUS, alice...); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	// The change itself, and for alice and bob once at its beginning and once at its end, two bindings at most.
+	if n := source.types.Load() - before; n > 10 {
+		t.Errorf("grants were looked at %d times for one change", n)
+	}
+	for i := range each {
+		own[i].expect("bindings")
+		guests[i].expect("bye")
 	}
 }
