@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/warren-gateway/warren/broker"
@@ -34,31 +35,28 @@ func (g Grants) Allow(exchange, routingKey string, typ TypeOf) bool {
 	if err != nil {
 		return false
 	}
-	topic := false
-	if typ != nil {
-		name, known := typ(exchange)
-		topic = known && name == "topic"
-	}
-	for _, grant := range g {
-		if !topic && grant.RoutingKey.String() != "#" {
-			continue
-		}
-		if grant.Exchange.Match(exchange) && grant.RoutingKey.Contains(requested) {
-			return true
-		}
-	}
-	return false
+	topic := isTopic(exchange, typ)
+	return slices.ContainsFunc(g, func(grant Grant) bool {
+		return grant.counts(topic) && grant.Exchange.Match(exchange) && grant.RoutingKey.Contains(requested)
+	})
 }
 
 // Touch reports whether anything of an exchange is granted, so that it belongs in a list of what the caller may bind.
 func (g Grants) Touch(exchange string, typ TypeOf) bool {
-	for _, grant := range g {
-		if g := (Grants{grant}); g.Allow(exchange, grant.RoutingKey.String(), typ) {
-			return true
-		}
-	}
-	return false
+	topic := isTopic(exchange, typ)
+	return slices.ContainsFunc(g, func(grant Grant) bool { return grant.counts(topic) && grant.Exchange.Match(exchange) })
 }
+
+func isTopic(exchange string, typ TypeOf) bool {
+	if typ == nil {
+		return false
+	}
+	name, known := typ(exchange)
+	return known && name == "topic"
+}
+
+// counts reports whether the grant counts for an exchange that is a topic exchange, or may not be one.
+func (g Grant) counts(topic bool) bool { return topic || g.RoutingKey.String() == "#" }
 
 // errClaim is wrapped by what parseClaim returns. Its texts name places in the claim, never what was there.
 var errClaim = errors.New(`the claim "warren"`)
