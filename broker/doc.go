@@ -17,8 +17,8 @@
 // offset of its own. What one reader lost because it was slower than the log is
 // long is computed for that reader alone: the count is exact, because the log
 // remembers every event that does not stand for exactly one message, also after
-// its eviction (the newest 4,096 of them; a reader further back than that gets a
-// gap without a count).
+// its eviction (the newest 2,048 of them at least, and 4,096 at most; a reader
+// further back than that gets a gap without a count).
 //
 // # Slow readers
 //

@@ -7,8 +7,8 @@ import "sort"
 const frameOverhead = 128
 
 // maxIrregular bounds how many events that do not stand for exactly one message
-// a log remembers after their eviction. Positions older than the oldest of them
-// get a gap without a count.
+// a log remembers after their eviction: then it forgets the older half. Positions
+// older than the oldest of them get a gap without a count.
 const maxIrregular = 4096
 
 // ring is the bounded log of a subscription: the newest events, by count and by
