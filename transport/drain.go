@@ -18,7 +18,9 @@ const (
 // Drain ends all streams: each writes what its log has ready, says bye and
 // closes, at a time spread over the window. New streams are refused from the
 // beginning. Drain returns when all streams are gone; those that are left at
-// the end of the window, or of ctx, are closed without further ado.
+// the end of the window, or of ctx, are closed without further ado. A stream
+// over HTTP/2 whose connection takes nothing cannot be: it goes with its
+// connection, which is the HTTP server's to close.
 func (s *Server) Drain(ctx context.Context) {
 	sse, ws := s.Open()
 	s.drained.Store(int64(sse + ws))
@@ -33,7 +35,10 @@ func (s *Server) Drain(ctx context.Context) {
 	case <-gone:
 	case <-ctx.Done():
 		s.wheel.each(func(st *stream) { st.abort() })
-		<-gone
+		select {
+		case <-gone:
+		case <-time.After(closeGrace):
+		}
 	}
 }
 
