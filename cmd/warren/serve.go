@@ -137,6 +137,9 @@ func (g *gateway) build(ctx context.Context) (err error) {
 		return err
 	}
 	g.server = api.NewServer(g.api, g.logger)
+	// What ends a stream over HTTP/2, or an answer, is a frame that waits behind what its connection does not take. Later
+	// than the stream's own time, so that its reason counts.
+	g.server.HTTP2.WriteByteTimeout = g.cfg.WriteTimeout*3/2 + time.Second
 	if g.cfg.TLSCert != "" {
 		if g.server.TLSConfig, err = reloadingTLS(g.cfg.TLSCert, g.cfg.TLSKey, g.logger); err != nil {
 			return err

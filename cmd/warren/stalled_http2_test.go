@@ -74,3 +74,8 @@ func TestStopIsSwiftWhileAnHTTP2ClientTakesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestHTTP2ClientThatTakesNothingAndGoesOnSendingLosesItsStreams(t *testing.T) {
+	g := stalledHTTP2(t, "--write-timeout", "200ms")
+	g.eventually(`warren_stream_closes_total{code="4408",reason="slow_reader"}`, 1)
+}
