@@ -15,6 +15,9 @@ const (
 	drainPer    = 2 * time.Millisecond
 )
 
+// abortGrace is how long Drain waits for what it has aborted.
+const abortGrace = 250 * time.Millisecond
+
 // Drain ends all streams: each writes what its log has ready, says bye and
 // closes, at a time spread over the window. New streams are refused from the
 // beginning. Drain returns when all streams are gone; those that are left at
@@ -37,7 +40,7 @@ func (s *Server) Drain(ctx context.Context) {
 		s.wheel.each(func(st *stream) { st.abort() })
 		select {
 		case <-gone:
-		case <-time.After(closeGrace):
+		case <-time.After(abortGrace):
 		}
 	}
 }

@@ -346,3 +346,34 @@ func TestStopIsSwiftWhileTheBrokerStandsStill(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestStopIsSwiftWhileAWebSocketWaitsForTheBroker has one that unbinds, which is not given up once it has begun.
+func TestStopIsSwiftWhileAWebSocketWaitsForTheBroker(t *testing.T) {
+	node := rabbittest.Private(t)
+	newRabbitPublisher(t, node.URL()).declare("orders")
+	g := startGateway(t, "--broker", node.URL(), "--drain", "1s")
+	g.eventually("warren_broker_ready", 1)
+	ctx := bounded(t, patience)
+	conn, _, err := websocket.Dial(ctx, strings.Replace(g.url, "http", "ws", 1)+"/v1/ws?exchange=orders&share=false", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	if _, ready, err := conn.Read(ctx); err != nil || !strings.Contains(string(ready), `"ready"`) {
+		t.Fatalf("got %s, %v", ready, err)
+	}
+	if err := node.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	err = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"unbind","bindings":[{"exchange":"orders","routing_key":"#"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.eventually("warren_websocket_requests_total", 1)
+	if err := g.stop(); err != nil {
+		t.Error(err)
+	}
+	if err := node.Continue(); err != nil {
+		t.Fatal(err)
+	}
+}

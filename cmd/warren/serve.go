@@ -30,6 +30,9 @@ const stopGrace = 5 * time.Second
 // still deletes none, and closing its connections takes time, too.
 const deletingQueues = 1500 * time.Millisecond
 
+// closingStreams is how much closing what a drain has left may take.
+const closingStreams = 250 * time.Millisecond
+
 // gateway is everything that `warren serve` runs.
 type gateway struct {
 	cfg      Config
@@ -277,15 +280,17 @@ func (g *gateway) close(ctx context.Context) error {
 	if g.listener != nil {
 		_ = g.listener.Close() // closed already when it served
 	}
-	if g.streams != nil {
-		g.streams.Close()
-	}
+	streamsClosed := g.closeStreams()
 	if g.core != nil {
 		deleting, cancel := context.WithTimeout(ctx, deletingQueues)
 		_ = g.core.Close(deleting) // What is not done by then ends with the connections.
 		cancel()
 	}
 	errs = append(errs, g.source.close(ctx))
+	select {
+	case <-streamsClosed:
+	case <-ctx.Done():
+	}
 	if g.core != nil {
 		errs = append(errs, g.core.Close(ctx))
 	}
@@ -299,6 +304,23 @@ func (g *gateway) close(ctx context.Context) error {
 		errs = append(errs, g.admin.close(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// closeStreams closes the streams, and waits a while for them: a request of a WebSocket may be waiting for the broker in a way
+// that only the end of its connection ends. The channel is closed when all are gone.
+func (g *gateway) closeStreams() <-chan struct{} {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if g.streams != nil {
+			g.streams.Close()
+		}
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closingStreams):
+	}
+	return closed
 }
 
 func lookupEnv(env []string, name string) string {
