@@ -121,7 +121,12 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request, c caller, needAuth 
 				Attachment: s.attachment, Session: s, Subscription: resource(s.attachment.Subscription()),
 			}, nil
 		},
-		Refused: s.release,
+		Refused: func(reason transport.Reason) {
+			s.release()
+			if reason == transport.ReasonUnauthorized {
+				_ = a.socketRefused(context.Background(), errTokenMissing()) // transport has answered
+			}
+		},
 	})
 	return nil
 }

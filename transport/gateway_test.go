@@ -145,7 +145,7 @@ func (g *gateway) serveWS(w http.ResponseWriter, r *http.Request, s setup) {
 	}
 	g.server.ServeWS(w, r, transport.Handshake{
 		NeedAuth: s.needAuth,
-		Refused: func() {
+		Refused: func(transport.Reason) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.refused++

@@ -29,8 +29,9 @@ type Handshake struct {
 	// stream. Open must not keep the request: it would live as long as the
 	// stream. After an error, which becomes a bye, nothing is left to release.
 	Open func(ctx context.Context, token *string) (Opened, error)
-	// Refused, if set, is called when the stream ended before Open was called.
-	Refused func()
+	// Refused, if set, is called when the stream ended before Open was called,
+	// with the reason of its end.
+	Refused func(Reason)
 }
 
 // Opened is what Open makes; it belongs to the stream.
@@ -42,9 +43,9 @@ type Opened struct {
 	Subscription json.RawMessage
 }
 
-func (h Handshake) refused() {
+func (h Handshake) refused(reason Reason) {
 	if h.Refused != nil {
-		h.Refused()
+		h.Refused(reason)
 	}
 }
 
@@ -75,7 +76,7 @@ func CheckUpgrade(r *http.Request) *broker.Error {
 func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 	conn, ws, err := accept(w, r)
 	if err != nil {
-		h.refused()
+		h.refused(ReasonClientGone)
 		s.opts.Logger.Debug("WebSocket handshake failed", slog.Any("error", err))
 		return
 	}
@@ -83,7 +84,7 @@ func (s *Server) ServeWS(w http.ResponseWriter, r *http.Request, h Handshake) {
 	st.ws, ws.st = ws, st
 	st.onto(conn)
 	if !s.enter(st) {
-		h.refused()
+		h.refused(ReasonShuttingDown)
 		s.refuseWS(ws, st.out, errShuttingDown())
 		return
 	}
@@ -128,7 +129,10 @@ func (st *stream) open(h Handshake) ending {
 	if h.NeedAuth {
 		var end ending
 		if auth, end = st.firstAuth(); end.reason != "" {
-			h.refused()
+			if end.reason != ReasonClientGone {
+				st.srv.refusals.add(end.reason)
+			}
+			h.refused(end.reason)
 			return end
 		}
 		token = &auth.token

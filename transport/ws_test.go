@@ -333,6 +333,9 @@ func TestFirstMessageThatBringsNoTokenIsRefused(t *testing.T) {
 			if name != "wrong token" && g.refused != 1 {
 				t.Error("nobody was told")
 			}
+			if n := g.server.Stats().Refusals[transport.ReasonUnauthorized]; n != 1 {
+				t.Errorf("%d refusals are counted", n)
+			}
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -108,6 +110,18 @@ func loaded(t *testing.T) *running {
 	g.call("GET", g.url+"/v1/nothing", "")
 	g.call("GET", g.url+"/v1/subscriptions/unknown", "")
 	return g
+}
+
+func TestWebSocketThatBringsNoTokenCountsAsRefused(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, "--jwt-key", key, "--jwt-hs256")
+	ws, conn := openWS(t, g.url+"/v1/ws")
+	send(t, ws, conn, `{"type":"ping"}`, "bye")
+	g.eventually(`warren_refusals_total{code="unauthorized"}`, 1)
+	g.eventually(`warren_stream_refusals_total{reason="unauthorized"}`, 1)
 }
 
 func TestMetricsSayWhatHappened(t *testing.T) {
