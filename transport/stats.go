@@ -26,9 +26,9 @@ type TransportStats struct { //nolint:revive // Stats is that of a Server
 	Open int64
 	// Opened is how many there have been.
 	Opened uint64
-	// Frames counts frames of all types written, Messages those of type message.
+	// Frames counts frames of all types but bye written, Messages those of type message.
 	Frames, Messages uint64
-	// Bytes counts what was written to sockets, framing included.
+	// Bytes counts what was written to sockets, framing included, without the bye and what goes with it.
 	Bytes uint64
 	// Writes counts what was handed to a socket at once: one system call each,
 	// more where a client takes it in parts (on HTTP/2: flushes).
