@@ -14,8 +14,8 @@ import (
 // recovery needs channels beside the consuming ones.
 const MaxQueuesPerConnection = 1000
 
-// maxNodeLength keeps "warren.<node>.<stream id>.<incarnation>" well below AMQP's 255 bytes.
-const maxNodeLength = 128
+// MaxNodeLength keeps "warren.<node>.<stream id>.<incarnation>" well below AMQP's 255 bytes.
+const MaxNodeLength = 128
 
 // Options say which broker to use and how. Only URL and Node are required; a zero field means the default.
 type Options struct {
@@ -109,8 +109,8 @@ func (o Options) check() error {
 	switch {
 	case o.Node == "":
 		return errors.New("rabbitmq: a node name is needed")
-	case len(o.Node) > maxNodeLength:
-		return fmt.Errorf("rabbitmq: the node name is longer than %d bytes", maxNodeLength)
+	case len(o.Node) > MaxNodeLength:
+		return fmt.Errorf("rabbitmq: the node name is longer than %d bytes", MaxNodeLength)
 	case !utf8.ValidString(o.Node):
 		return errors.New("rabbitmq: the node name is not valid UTF-8")
 	case strings.ContainsAny(o.Node, "\r\n"): // RabbitMQ takes them out of what is declared, and of nothing else.

@@ -14,6 +14,7 @@ import (
 	"github.com/warren-gateway/warren/api"
 	"github.com/warren-gateway/warren/api/admission"
 	"github.com/warren-gateway/warren/broker"
+	"github.com/warren-gateway/warren/broker/rabbitmq"
 )
 
 // Config is everything `warren serve` can be told. Each field states the name of
@@ -160,6 +161,9 @@ func (c *Config) validateBroker() error {
 	if (c.BrokerCert == "") != (c.BrokerKey == "") {
 		return errors.New("--broker-cert and --broker-key go together")
 	}
+	if len(c.Node) > rabbitmq.MaxNodeLength {
+		return fmt.Errorf("--node: a name has at most %d bytes", rabbitmq.MaxNodeLength)
+	}
 	for _, e := range c.Exchange {
 		name, typ, ok := strings.Cut(e, "=")
 		switch {
@@ -235,6 +239,9 @@ func (c *Config) validateBounds() error {
 	}
 	if int64(c.LogBytes) > c.MemoryBudget {
 		errs = append(errs, errors.New("--log-bytes must not be above --memory-budget"))
+	}
+	if c.QueueTTL > 0 && c.QueueTTL < time.Millisecond {
+		errs = append(errs, fmt.Errorf("--queue-ttl %v: AMQP counts milliseconds", c.QueueTTL))
 	}
 	if c.Prefetch > 65535 {
 		errs = append(errs, errors.New("--prefetch: AMQP takes at most 65535"))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+	yamlv3 "go.yaml.in/yaml/v3"
 )
 
 const envPrefix = "WARREN_"
@@ -66,7 +68,7 @@ func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, 
 	cfg := defaultConfig()
 	k := koanf.New(".")
 	if configFile != "" {
-		if err := k.Load(file.Provider(configFile), yaml.Parser()); err != nil {
+		if err := k.Load(file.Provider(configFile), oneDocument{yaml.Parser()}); err != nil {
 			return cfg, fmt.Errorf("reading --config %s: %w", configFile, err)
 		}
 		if err := checkKeys(&cfg, k.Raw()); err != nil {
@@ -93,6 +95,29 @@ func loadConfig(flags *pflag.FlagSet, configFile string, env []string) (Config, 
 		}
 		return origin{name: configFile + ": " + f.key}
 	})
+}
+
+// oneDocument parses a file as koanf's parser does, which would let all after the first document pass unread.
+type oneDocument struct{ *yaml.YAML }
+
+// Unmarshal implements koanf.Parser.
+func (p oneDocument) Unmarshal(b []byte) (map[string]any, error) {
+	values, err := p.YAML.Unmarshal(b)
+	if err != nil {
+		return nil, err
+	}
+	documents := yamlv3.NewDecoder(bytes.NewReader(b))
+	for range 2 {
+		var document any
+		err := documents.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
+			return values, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+	return nil, errors.New("it has a second document, below ---: the settings are one")
 }
 
 // origin is where a value stands.
