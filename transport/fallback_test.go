@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -145,6 +146,46 @@ func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
 		}
 		left -= int(n)
 		<-time.After(timeout / 15)
+	}
+}
+
+// TestHTTP2ReaderThatGoesOnTooLateWasSlow has a client whose connection takes nothing until the deadline of its stream has passed.
+func TestHTTP2ReaderThatGoesOnTooLateWasSlow(t *testing.T) {
+	const timeout = 250 * time.Millisecond
+	g := newGateway(t, setup{
+		http2:     true,
+		transport: transport.Options{WriteTimeout: timeout},
+		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
+	})
+	tcp, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tcp.Close() })
+	setReadBuffer := func(n int) {
+		if err := tcp.(*net.TCPConn).SetReadBuffer(n); err != nil { //nolint:forcetypeassert // of this network
+			t.Fatal(err)
+		}
+	}
+	setReadBuffer(64 << 10)
+	conn := tls.Client(tcp, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	// The preface, windows that are as large as they can be, and one request (RFC 9113; RFC 7541, section 6).
+	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+
+		"\x00\x00\x06\x04\x00\x00\x00\x00\x00"+"\x00\x04\x7f\xff\xff\xff"+
+		"\x00\x00\x04\x08\x00\x00\x00\x00\x00"+"\x7f\xff\x00\x00"+
+		"\x00\x00\x0b\x01\x05\x00\x00\x00\x01"+"\x82\x87\x04\x04/sse\x01\x01x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.attached(1)
+	for range 100 { // more than the sockets hold
+		g.publish(strings.Repeat("x", 100<<10))
+	}
+	<-time.After(4 * timeout)
+	setReadBuffer(8 << 20)
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
+	if end := g.ended(1); end.Reason != transport.ReasonSlowReader {
+		t.Errorf("ended with %+v", end)
 	}
 }
 

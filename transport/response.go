@@ -73,6 +73,9 @@ const responsePiece = 8 << 10
 func (o *response) write(b *batch) (whole bool, err error) {
 	for _, p := range b.rest {
 		for len(p) > 0 {
+			if o.late() { // a write that waited is done after all, but the stream is being reset
+				return false, errSlow
+			}
 			o.extend()
 			n, err := o.w.Write(p[:min(len(p), responsePiece)])
 			if err != nil {
@@ -99,11 +102,14 @@ func (o *response) extend() {
 
 // failure tells a deadline of ours from a client that left.
 func (o *response) failure(err error) error {
-	if o.deadline > 0 && o.now() >= o.deadline {
+	if o.late() {
 		return errSlow
 	}
 	return err
 }
+
+// late reports whether the deadline has passed.
+func (o *response) late() bool { return o.deadline > 0 && o.now() >= o.deadline }
 
 func (o *response) idle() {
 	if o.deadline > 0 {
