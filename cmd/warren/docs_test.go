@@ -62,7 +62,8 @@ const configurationIntro = `# Configuration
 4. flags; the flag of a list is repeated
 
 What is unknown or makes no sense is an error that names it, and the gateway does not start. ` + "`warren serve --print-config`" + `
-prints the settings as they would be used, in the form of the file, with the broker's password masked.
+prints the settings as they would be used, in the form of the file, without secrets: the broker's password is masked and its parameters are left out,
+and of ` + "`--jwks-url`" + ` a password and the query are masked. Set these two again where the file is to be used.
 
 Durations are written as Go does (` + "`15s`, `5m`, `1h30m`" + `), sizes in bytes, rates per second. Every bound must be above zero: there is no way to
 turn one off. ` + "`warren listen`" + ` and ` + "`warren token`" + ` are described by their ` + "`--help`" + `.

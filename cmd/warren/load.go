@@ -257,7 +257,7 @@ func flagValues(cfg *Config, flags *pflag.FlagSet) map[string]any {
 }
 
 // printConfig writes the configuration as a file that --config reads, with the
-// broker's password masked.
+// broker's password and what may be a secret in URLs masked.
 func printConfig(w io.Writer, cfg *Config) error {
 	var sb strings.Builder
 	group := ""
