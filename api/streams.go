@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -142,10 +143,13 @@ func (s *session) openSocket(ctx context.Context, token *string, to target) erro
 	return s.open(ctx, broker.WS, to)
 }
 
-// socketRefused classifies and counts a refusal that transport answers.
+// socketRefused classifies and counts a refusal that transport answers. Where what was asked for has been given up,
+// because its client is gone or the gateway stops, nobody is refused.
 func (a *API) socketRefused(ctx context.Context, err error) error {
 	refused := classify(err)
-	a.refused(ctx, nil, refused)
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		a.refused(ctx, nil, refused)
+	}
 	return refused
 }
 

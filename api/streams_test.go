@@ -3,11 +3,13 @@ package api_test
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
 	"github.com/warren-gateway/warren/broker/brokertest"
+	"github.com/warren-gateway/warren/transport"
 )
 
 func TestStreamsOnOneURLShareOneSubscription(t *testing.T) {
@@ -196,6 +198,23 @@ func TestRefusedSocketSaysWhy(t *testing.T) {
 	a := g.do("GET", "/v1/ws", "")
 	if a.header.Get("Upgrade") != "websocket" || a.header.Get("Sec-WebSocket-Version") != "13" {
 		t.Errorf("426 says %v", a.header)
+	}
+}
+
+func TestSocketThatLeavesWhileItIsOpenedIsNotRefused(t *testing.T) {
+	fake := brokertest.NewFake()
+	var refused atomic.Int64
+	g := newGateway(t, func(s *setup) {
+		s.source = fake
+		s.options.OnRefusal = func(broker.Code) { refused.Add(1) }
+	})
+	defer fake.Hold(brokertest.OpOpen)()
+	s := g.socket("/v1/ws?exchange=orders&share=false")
+	g.eventually("the broker is asked", func() bool { return len(fake.Calls(brokertest.OpOpen)) == 1 })
+	_ = s.conn.CloseNow()
+	g.eventually("the stream ends", func() bool { return g.streams.Stats().Closes[transport.ReasonClientGone] == 1 })
+	if n := refused.Load(); n != 0 {
+		t.Errorf("%d refusals are counted", n)
 	}
 }
 
