@@ -164,6 +164,9 @@ func (c *Config) validateBroker() error {
 	if len(c.Node) > rabbitmq.MaxNodeLength {
 		return fmt.Errorf("--node: a name has at most %d bytes", rabbitmq.MaxNodeLength)
 	}
+	if strings.ContainsAny(c.Node, "\r\n") { // RabbitMQ would take them out
+		return errors.New("--node: a name has no line break")
+	}
 	for _, e := range c.Exchange {
 		name, typ, ok := strings.Cut(e, "=")
 		switch {

@@ -257,6 +257,7 @@ func TestWrongConfigurationsAreRefused(t *testing.T) {
 		{name: "not YAML", file: "a: [", want: "reading --config"},
 		{name: "second document", file: "prefetch: 1\n---\nlog_framse: 1\n", want: "second document"},
 		{name: "node's name", args: []string{"--node", strings.Repeat("n", 129)}, want: "--node"},
+		{name: "node's name of two lines", file: "node: |\n  n\n", want: "--node"},
 		{name: "time to live below AMQP's unit", args: []string{"--queue-ttl", "999us"}, want: "--queue-ttl 999µs"},
 		{name: "duration without a unit", file: "heartbeat: 15\n", want: "heartbeat"},
 		{name: "text for a number", env: []string{"WARREN_PREFETCH=many"}, want: "WARREN_PREFETCH: want a whole number"},

@@ -96,7 +96,11 @@ func listenArgs(p process) (*listenOptions, error) {
 func (o *listenOptions) take(args []string) error {
 	base, err := url.Parse(strings.TrimSuffix(args[0], "/"))
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return usageError("%q: want the gateway's URL, as http://127.0.0.1:8080", args[0])
+		shown := args[0]
+		if strings.Contains(shown, "@") { // behind a password
+			shown = maskWebURL(shown)
+		}
+		return usageError("%q: want the gateway's URL, as http://127.0.0.1:8080", shown)
 	}
 	o.base = base
 	for _, arg := range args[1:] {

@@ -240,6 +240,7 @@ func TestCommandLineThatIsWrong(t *testing.T) {
 		"unknown command":     {"publish"},
 		"at least one":        {"listen", "http://127.0.0.1"},
 		"want the gateway's":  {"listen", "ftp://x", "e"},
+		"ftp://u:xxxxx@x":     {"listen", "ftp://u:secret@x", "e"},
 		"want ws or sse":      {"listen", "http://x", "e", "--transport", "tcp"},
 		"--key is missing":    {"token", "--sub", "x"},
 		"--sub is missing":    {"token", "--key", "x"},
