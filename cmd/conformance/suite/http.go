@@ -3,12 +3,14 @@ package suite
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // object is a JSON object.
@@ -91,6 +93,29 @@ func (t *T) Do(c Call) *Reply {
 		t.Fatalf("%s %s: %v", c.Method, c.Path, err)
 	}
 	return t.read(resp)
+}
+
+// atOnce makes n requests at the same time.
+func (t *T) atOnce(n int, call func(i int) Call) []*Reply {
+	replies, errs := make([]*Reply, n), make([]error, n)
+	client := t.client(t.transport)
+	var all sync.WaitGroup
+	for i := range n {
+		req := t.request(call(i))
+		t.Must(t.requests.Wait(t.ctx))
+		all.Go(func() {
+			resp, err := client.Do(req)
+			if errs[i] = err; err != nil {
+				return
+			}
+			raw, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			replies[i], errs[i] = reply(resp, raw), err
+		})
+	}
+	all.Wait()
+	t.Must(errors.Join(errs...))
+	return replies
 }
 
 // read reads an answer to its end.

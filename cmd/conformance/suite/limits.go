@@ -106,26 +106,36 @@ func limitsCreates(t *T) {
 	q := query("exchange", x)
 	shared := t.SSE("/v1/sse"+q, nil)
 	shared.Ready()
-	most := int(t.Bound("create-burst-per-caller") + 5*t.Bound("create-rate-per-caller"))
-	var r *Reply
-	made := 0
-	for made < most {
-		r = t.Post("/v1/subscriptions", `{}`)
-		if r.Status != http.StatusCreated {
-			break
-		}
-		made++
-		if made > 1 { // keep below the cap on what a caller owns
-			t.Do(Call{Method: http.MethodDelete, Path: r.Header.Get("Location")})
-		} else {
-			t.deleteLater(r.Header.Get("Location"))
-		}
-	}
+	made, r := t.createUntilRefused(int(t.Bound("create-burst-per-caller") + 20*t.Bound("create-rate-per-caller")))
 	after, _ := strconv.Atoi(r.Header.Get("Retry-After"))
 	join := t.sseUnlimited("/v1/sse" + q)
 	first := join.Next()
 	t.Is("P-179", r.Refused(429, "rate_limited", "") && after >= 1 && first.Type() == "ready", "after %d creations: %s, Retry-After: %d; attaching to a shared one that is there: %s",
 		made, r, after, first)
+}
+
+// createUntilRefused makes subscriptions and deletes them again, which keeps below the cap on what a caller owns. It makes
+// eight at a time: one after the other can be as slow as the rate.
+func (t *T) createUntilRefused(most int) (made int, last *Reply) {
+	var links []string
+	for made < most {
+		links = links[:0]
+		var refused *Reply
+		for _, r := range t.atOnce(8, func(int) Call { return Call{Method: http.MethodPost, Path: "/v1/subscriptions", Body: `{}`} }) {
+			switch last = r; r.Status {
+			case http.StatusCreated:
+				links = append(links, r.Header.Get("Location"))
+			default:
+				refused = r
+			}
+		}
+		made += len(links)
+		t.atOnce(len(links), func(i int) Call { return Call{Method: http.MethodDelete, Path: links[i]} })
+		if refused != nil {
+			return made, refused
+		}
+	}
+	return made, last
 }
 
 func limitsOwned(t *T) {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -150,23 +149,11 @@ func manageAtOnce(t *T) {
 	x := t.Exchange("topic")
 	s := t.Create(on())
 	const n = 8
-	replies := make([]*http.Response, n)
-	var all sync.WaitGroup
-	client := t.client(t.transport)
-	for i := range n {
-		req := t.request(Call{Method: http.MethodPost, Path: s.Path + "/bindings", Body: object{"bindings": on(x, fmt.Sprint("k", i))}})
-		t.Must(t.requests.Wait(t.ctx))
-		all.Go(func() {
-			if resp, err := client.Do(req); err == nil {
-				_ = resp.Body.Close()
-				replies[i] = resp
-			}
-		})
-	}
-	all.Wait()
 	taken := 0
-	for _, r := range replies {
-		if r != nil && r.StatusCode == http.StatusOK {
+	for _, r := range t.atOnce(n, func(i int) Call {
+		return Call{Method: http.MethodPost, Path: s.Path + "/bindings", Body: object{"bindings": on(x, fmt.Sprint("k", i))}}
+	}) {
+		if r.Status == http.StatusOK {
 			taken++
 		}
 	}
