@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gateway } from "./gateway.js";
-import { expectKeys, open, rows, start, state, until } from "./page.js";
+import { expectKeys, open, rows, start, state, theBrowser, until } from "./page.js";
 import { proxy } from "./proxy.js";
 
 /** A gateway behind a network, and a page of it. */
@@ -107,6 +107,22 @@ test("the five lines of the client work in a page, and a WebSocket that is block
   assert.deepEqual(await got(), numbers(1, 6));
   await page.evaluate(() => window.sub.close());
   assert.equal(await listen(), "sse");
+});
+
+test("a page whose policy forbids WebSockets listens by Server-Sent Events, and does not wait for a close that never comes", async (t) => {
+  const server = await gateway(t);
+  await server.declare("e");
+  const page = await theBrowser().newPage(); // that of open() must not break its policy
+  t.after(() => page.close());
+  await page.route("**/page", (route) => route.fulfill({ contentType: "text/html", headers: { "Content-Security-Policy": `connect-src ${server.url}` }, body: "" }));
+  await page.goto(`${server.url}/page`);
+  const transport = await page.evaluate(async () => {
+    const { Warren } = await import("/warren.js");
+    const warren = new Warren(undefined, { retryBase: 50, timeout: 1e9 });
+    const sub = await warren.subscribe({ exchange: "e" }, { signal: AbortSignal.timeout(15_000) });
+    return sub.transport;
+  });
+  assert.equal(transport, "sse");
 });
 
 test("a client that reads slowly gets everything, and does not hold it all in the page", async (t) => {

@@ -131,14 +131,15 @@ const transports = {
     link.send = (request) => socket.send(JSON.stringify(request));
     link.close = (dead) => {
       socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = noop;
       if (dead && socket.terminate) socket.terminate(); // ws would wait for the peer
       else socket.close();
     };
     // A browser can send no header with a handshake: the token is the first message.
     socket.onopen = () => token && link.send({ type: "auth", token });
     socket.onmessage = (event) => onData(event.data);
-    socket.onclose = (event) => onEnd({ code: event.code, reason: event.reason || (link.ready ? "" : "unreachable") });
-    socket.onerror = noop; // a close follows
+    // In Node 22, and where a page's policy forbids it, no close follows an error.
+    socket.onclose = socket.onerror = ({ code, reason }) => onEnd({ code, reason: reason || (link.ready ? "" : "unreachable") });
   },
 
   async sse(link, url, token, { fetch, credentials }, onData, onEnd, hold) {
