@@ -97,6 +97,16 @@ for (const [width, height, key] of [[1280, 720, spelt], [390, 844, spelt], [320,
   });
 }
 
+test("blanks are shown as many as there are", async (t) => {
+  const { server, page, pane } = await listening(t);
+  await server.publish("e", "a  b", "x", { content_type: "text/plain", headers: { h: "c   d" } });
+  const shown = (place) => place.evaluate((element) => element.innerText); // as it is laid out
+  assert.equal(await shown(rows(page, "a  b").locator(".key")), "a  b");
+  await rows(page, "a  b").click();
+  assert.equal(await shown(pane.locator(".subject")), "a  b");
+  assert.equal(await shown(pane.locator("dd", { hasText: /^c +d$/ })), "c   d");
+});
+
 test("a megabyte, a deep value, a long list and binary do not stop the page", async (t) => {
   const { server, page, pane } = await listening(t);
   const deep = 20_000;
