@@ -107,6 +107,31 @@ test("blanks are shown as many as there are", async (t) => {
   assert.equal(await shown(pane.locator("dd", { hasText: /^c +d$/ })), "c   d");
 });
 
+test("a long line of any script is laid out in parts", async (t) => {
+  const { server, page, pane } = await listening(t);
+  const words = "שלום עולם ".repeat(2_000);
+  await server.publish("e", "text", words, { content_type: "text/plain" });
+  await server.publish("e", "header", "", { headers: { h: words } });
+  await server.publish("e", "tree", { s: words, x: "x".repeat(20_000) });
+  await rows(page, "text").click();
+  const pre = pane.locator("pre");
+  assert.equal(await pre.textContent(), words.slice(0, 8192));
+  await pane.getByRole("button", { name: "8,192 more of 11,808 characters" }).click();
+  await pane.getByRole("button", { name: "3,616 more of 3,616 characters" }).click();
+  assert.equal(await pre.textContent(), words);
+
+  await rows(page, "header").click();
+  const header = pane.locator("dd", { hasText: "שלום" });
+  await header.getByRole("button", { name: "8,192 of 20,000 characters" }).click();
+  await header.getByRole("button", { name: "8,192 more of 11,808 characters" }).click();
+  assert.equal((await header.locator(".part").allTextContents()).join(""), words.slice(0, 16_384));
+
+  await rows(page, "tree").click();
+  await pane.getByRole("button", { name: "all 20,000 characters" }).click();
+  for (const name of ["8,192 of 20,000 characters", "8,192 more of 11,808 characters", "3,616 more of 3,616 characters"]) await pane.getByRole("button", { name }).click();
+  assert.deepEqual(await pane.locator(".string").allTextContents(), [`"${words}"`, `"${"x".repeat(20_000)}"`]);
+});
+
 test("a megabyte, a deep value, a long list and binary do not stop the page", async (t) => {
   const { server, page, pane } = await listening(t);
   const deep = 20_000;

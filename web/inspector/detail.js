@@ -1,14 +1,14 @@
 // The pane of one message: payload as a tree, as text or as bytes; properties and headers.
 import { $, copy, el, icon, segments } from "./dom.js";
-import { clock, count, plural, size, visible, visibleText } from "./format.js";
+import { clock, count, partEnd, plural, size, visible, visibleText } from "./format.js";
 import { marker } from "./advice.js";
 import { dump } from "./hex.js";
 import { parse } from "./json.js";
 import { line, propertiesText, save } from "./jsonl.js";
 import { bytesOf } from "./payload.js";
-import { tree } from "./tree.js";
+import { long, tree } from "./tree.js";
 
-const PART = 64 * 1024; // characters, or a quarter of it in bytes as hex: what a browser lays out at once
+const BYTES = 4096; // shown as hex at once
 
 export class Detail {
   #form = "tree"; // what was chosen last, kept from message to message
@@ -96,23 +96,23 @@ export class Detail {
 
 const forms = {
   tree: (entry, json) => [tree(json)],
-  text: (entry) => parts(entry.payload.length, "characters", PART, (from, to) => visibleText(entry.payload.slice(from, to))),
+  text: ({ payload }) => parts(payload.length, "characters", (from) => partEnd(payload, from), (from, to) => visibleText(payload.slice(from, to))),
   hex(entry) {
     const bytes = bytesOf(entry);
-    return parts(bytes.length, "bytes", PART / 16, (from, to) => `${from ? "\n" : ""}${dump(bytes, from, to - from)}`);
+    return parts(bytes.length, "bytes", (from) => Math.min(from + BYTES, bytes.length), (from, to) => dump(bytes, from, to - from));
   },
 };
 
 // A long text in parts: laying out 1 MiB at once would stop the page for seconds.
-function parts(length, unit, step, slice) {
+function parts(length, unit, end, slice) {
   const pre = el("pre", { tabIndex: 0, "aria-label": "Payload" });
   let at = 0;
   const next = el("button", { type: "button", class: "link", onclick: () => add() });
   const add = () => {
-    const to = Math.min(at + step, length);
-    pre.append(slice(at, to));
+    const to = end(at);
+    pre.append(el("span", { class: "part" }, slice(at, to)));
     at = to;
-    next.textContent = `${count(Math.min(step, length - at))} more of ${count(length - at)} ${unit}`;
+    next.textContent = `${count(end(at) - at)} more of ${count(length - at)} ${unit}`;
     next.hidden = at >= length;
   };
   add();
@@ -139,7 +139,7 @@ function dated([name, node]) {
 // Of [name, node] pairs, with the nodes of json.js.
 function table(title, entries, none) {
   return el("section", {}, el("h3", {}, title), entries.length
-    ? el("dl", {}, entries.map(([name, node]) => el("div", {}, el("dt", {}, visible(name)), el("dd", {}, node.entries ? tree(node) : visible(node.value)))))
+    ? el("dl", {}, entries.map(([name, node]) => el("div", {}, el("dt", {}, visible(name)), el("dd", {}, node.entries ? tree(node) : long(node.value)))))
     : el("p", { class: "hint" }, none));
 }
 

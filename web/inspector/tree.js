@@ -1,6 +1,6 @@
 // A JSON value as a tree that opens. What is closed does not exist yet, so that neither depth nor length costs anything.
 import { el } from "./dom.js";
-import { count, visible } from "./format.js";
+import { count, partEnd, visible } from "./format.js";
 
 const PAGE = 100; // members shown at a time
 const LONG = 1000; // characters of a string shown at first
@@ -50,12 +50,27 @@ function more(body, node, from, budget, depth) {
 }
 
 function scalar({ kind, value }) {
-  if (kind !== "string") return el("span", { class: kind }, value);
-  if (value.length <= LONG) return el("span", { class: "string" }, `"${visible(value)}"`);
-  const text = el("span", { class: "string" }, `"${visible(value.slice(0, LONG))}…`);
+  return kind === "string" ? long(value, '"') : el("span", { class: kind }, value);
+}
+
+/** A string of which the rest is shown when it is asked for. */
+export function long(value, quote = "") {
+  const props = { class: quote && "string" };
+  if (value.length <= LONG) return el("span", props, quote + visible(value) + quote);
+  const text = el("span", props, `${quote}${visible(value.slice(0, LONG))}…`);
+  let at = 0;
   const button = el("button", { type: "button", class: "link", onclick: () => {
-    text.textContent = `"${visible(value)}"`;
-    button.remove();
-  } }, `all ${count(value.length)} characters`);
+    if (!at) text.textContent = "";
+    const to = partEnd(value, at);
+    text.append(el("span", { class: "part" }, `${at ? "" : quote}${visible(value.slice(at, to))}${to < value.length ? "" : quote}`));
+    at = to;
+    if (at < value.length) label();
+    else button.remove();
+  } });
+  const label = () => {
+    const n = partEnd(value, at) - at;
+    button.textContent = n === value.length ? `all ${count(n)} characters` : `${count(n)} ${at ? "more " : ""}of ${count(value.length - at)} characters`;
+  };
+  label();
   return el("span", {}, text, " ", button);
 }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { explain, marker, word } from "../advice.js";
 import { longProperties } from "../digits.js";
 import { filter } from "../filter.js";
-import { size, visible, visibleText } from "../format.js";
+import { partEnd, size, visible, visibleText } from "../format.js";
 import { dump } from "../hex.js";
 import { line } from "../jsonl.js";
 import { bytesOf, textOf } from "../payload.js";
@@ -41,6 +41,14 @@ test("an emoji keeps the selector that makes it one, and nothing else does", () 
   assert.equal(visible("❤\ufe0f\ufe0f"), "❤\ufe0f⟨U+FE0F⟩");
   assert.equal(visible("😀\ufe0f a\ufe0f 1\ufe0f \ufe0f"), "😀⟨U+FE0F⟩ a⟨U+FE0F⟩ 1⟨U+FE0F⟩ ⟨U+FE0F⟩");
   assert.equal(visible("❤\ufe0e"), "❤⟨U+FE0E⟩");
+});
+
+test("a part of a text ends between characters, and sooner in scripts that are slow to lay out", () => {
+  assert.equal(partEnd("x".repeat(100_000), 0), 65_536);
+  assert.equal(partEnd("x".repeat(100_000), 65_536), 100_000);
+  assert.equal(partEnd(`x${"😀".repeat(50_000)}`, 0), 65_537);
+  for (const char of "אعकกក\u{10a00}") assert.equal(partEnd(char.repeat(10_000), 0), 8192, char);
+  assert.equal(partEnd("א".repeat(10), 8), 10);
 });
 
 test("bytes are dumped in lines of 16", () => {
