@@ -9,18 +9,13 @@ export function read(search) {
 
 function bindingsOf(query) {
   const json = query.get("bindings");
-  if (json !== null) return unique(parse(json).map(clean).filter(Boolean));
   const exchanges = query.getAll("exchange");
   const keys = query.getAll("routing_key");
-  return unique(exchanges.map((exchange, i) => clean({ exchange, routing_key: keys[i] || "#" })).filter(Boolean));
-}
-
-function parse(json) {
   try {
-    const value = JSON.parse(json);
-    return Array.isArray(value) ? value : [];
+    const list = json === null ? exchanges.map((exchange, i) => ({ exchange, routing_key: keys[i] || "#" })) : JSON.parse(json);
+    return unique(list.map(clean).filter(Boolean));
   } catch {
-    return [];
+    return []; // no JSON, no list, or too deep to be written again
   }
 }
 
@@ -35,9 +30,8 @@ function clean(binding) {
 export const same = (a, b) => identity(a) === identity(b);
 const identity = ({ exchange, routing_key, arguments: args }) => JSON.stringify([exchange, routing_key, Object.entries(args ?? {}).sort()]);
 
-function unique(bindings) {
-  return bindings.filter((binding, i) => bindings.findIndex((other) => same(binding, other)) === i);
-}
+// A link may name thousands.
+const unique = (bindings) => [...new Map(bindings.map((binding) => [identity(binding), binding])).values()];
 
 /** The query part for the gateway's streams: [name, value] pairs, not yet encoded. */
 export function pairs(bindings) {

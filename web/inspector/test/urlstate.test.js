@@ -26,8 +26,9 @@ test("a link without keys means everything", () => {
 });
 
 test("a broken link opens an empty form", () => {
-  for (const query of ["?bindings=%7B", "?bindings=3", "?bindings=[null,3,{}]", "?exchange=", "?routing_key=a", "?bindings=[{\"exchange\":3}]"]) {
-    assert.deepEqual(read(query).bindings, [], query);
+  for (const query of ["?bindings=%7B", "?bindings=3", "?bindings=[null,3,{}]", "?exchange=", "?routing_key=a", "?bindings=[{\"exchange\":3}]", "?bindings={\"length\":1}",
+    `?bindings=[{"exchange":"e","arguments":{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}}]`]) {
+    assert.deepEqual(read(query).bindings, [], query.slice(0, 100));
   }
 });
 
