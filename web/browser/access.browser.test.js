@@ -57,6 +57,12 @@ test("axe finds nothing on a phone", async (t) => {
   await server.publish("e", "a.b", {});
   await rows(page, "a.b").waitFor();
   await clean(page, "messages");
+  const room = await rows(page, "a.b").locator(".time").evaluate((time) => {
+    const range = document.createRange();
+    range.selectNodeContents(time);
+    return time.getBoundingClientRect().width - range.getBoundingClientRect().width;
+  });
+  assert.ok(room >= 0, `the time lacks ${-room} px`);
   await rows(page, "a.b").tap();
   await page.getByRole("button", { name: "Close" }).waitFor();
   await clean(page, "a message");
