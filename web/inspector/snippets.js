@@ -56,7 +56,7 @@ const makers = {
     const rest = bindings.length - plain.length;
     return {
       text: plain.length ? [`${token ? 'WARREN_TOKEN="…" ' : ""}warren listen ${quote(base)}`, ...words].join(words.length > 2 ? " \\\n  " : " ") : "",
-      note: rest ? `${rest === 1 ? "One binding" : `${rest} bindings`} with arguments or “=” cannot be written on this command line.` : "",
+      note: rest ? `${rest === 1 ? "One binding" : `${rest} bindings`} with arguments, “=” or a leading “-” cannot be written on this command line.` : "",
     };
   },
 };

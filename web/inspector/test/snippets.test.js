@@ -27,6 +27,7 @@ test("warren listen takes EXCHANGE[=KEY]", () => {
   assert.equal(snippet("listen", base, [{ exchange: "e", routing_key: "" }]).text, "warren listen http://localhost:8080 e=");
   const odd = snippet("listen", base, [...plain, { exchange: "a=b", routing_key: "#" }]);
   assert.match(odd.note, /One binding/);
+  assert.match(snippet("listen", base, [{ exchange: "-e", routing_key: "#" }]).note, /“-”/);
 });
 
 test("bindings with arguments go as JSON", () => {
