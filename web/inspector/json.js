@@ -3,11 +3,10 @@
 
 /**
  * A node is { kind: "object", entries: [[name, node]…] }, { kind: "array", entries: [[index, node]…] },
- * { kind: "string", value } or { kind: "number" | "literal", value } with the value as written. Throws SyntaxError, also
- * where it nests deeper than `levels`.
+ * { kind: "string", value } or { kind: "number" | "literal", value } with the value as written. Throws SyntaxError.
  */
-export function parse(text, levels = Infinity) {
-  const reader = new Reader(text, levels);
+export function parse(text) {
+  const reader = new Reader(text);
   const root = reader.read();
   reader.space();
   if (reader.at < text.length) reader.fail();
@@ -20,9 +19,8 @@ const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 class Reader {
   at = 0;
 
-  constructor(text, levels) {
+  constructor(text) {
     this.text = text;
-    this.levels = levels;
   }
 
   fail() {
@@ -74,7 +72,6 @@ class Reader {
     const open = []; // containers that are not closed yet
     for (;;) {
       let node = this.value();
-      if (node.entries && open.length >= this.levels) this.fail();
       if (node.entries && !this.take(node.kind === "object" ? "}" : "]")) {
         open.push([node, this.name(node)]);
         continue;
@@ -112,6 +109,30 @@ class Reader {
   }
 }
 
+/** Whether a text is JSON that nests no deeper than `levels`. JSON.parse sees it ten times as fast as parse(). */
+export function isJSON(text, levels) {
+  if (depth(text, levels) > levels) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// Of text that is JSON; not counted further than one above `most`.
+function depth(text, most) {
+  let [now, deepest, inString] = [0, 0, false];
+  for (let at = 0; at < text.length && deepest <= most; at++) {
+    const char = text.charCodeAt(at);
+    if (char === 0x22) inString = !inString;
+    else if (inString) at += char === 0x5c; // a backslash
+    else if (char === 0x5b || char === 0x7b) deepest = Math.max(deepest, ++now);
+    else if (char === 0x5d || char === 0x7d) now--;
+  }
+  return deepest;
+}
+
 /** Without the space between the tokens; everything else as it was. For text that parse() accepts. */
 export function compact(text) {
   if (!/[ \t\n\r]/.test(text)) return text;
@@ -119,11 +140,11 @@ export function compact(text) {
   let from = 0;
   let inString = false;
   for (let at = 0; at < text.length; at++) {
-    const char = text[at];
-    if (char === '"') inString = !inString;
-    else if (inString && char === "\\") at++;
-    else if (!inString && (char === " " || char === "\n" || char === "\t" || char === "\r")) {
-      out += text.slice(from, at);
+    const char = text.charCodeAt(at);
+    if (char === 0x22) inString = !inString;
+    else if (inString) at += char === 0x5c; // a backslash
+    else if (char === 0x20 || char === 0x0a || char === 0x09 || char === 0x0d) {
+      if (from < at) out += text.slice(from, at);
       from = at + 1;
     }
   }

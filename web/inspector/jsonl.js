@@ -1,18 +1,11 @@
 // Messages as JSON Lines: one frame a line, as the gateway and `warren listen` write them.
-import { compact, parse } from "./json.js";
+import { compact, isJSON } from "./json.js";
 
 const LEVELS = 64; // readers recurse
 
 /** Whether a payload is written as JSON in the line, by the rule of the gateway: the type says JSON, or says nothing, and it nests no deeper. */
-export function isJSON({ payload, payload_encoding: encoding, properties }) {
-  if (encoding !== "string" || payload === "" || !isJSONType(properties?.content_type ?? "")) return false;
-  try {
-    parse(payload, LEVELS);
-    return true;
-  } catch {
-    return false;
-  }
-}
+const inlined = ({ payload, payload_encoding: encoding, properties }) =>
+  encoding === "string" && isJSONType(properties?.content_type ?? "") && isJSON(payload, LEVELS);
 
 function isJSONType(contentType) {
   const type = contentType.split(";")[0].trim().toLowerCase();
@@ -26,7 +19,7 @@ export const propertiesText = (entry) => entry.propertiesText ?? JSON.stringify(
 export function line(entry) {
   if (entry.type !== "message") return JSON.stringify(entry.frame);
   const { id, exchange, routing_key, payload, payload_encoding, time } = entry;
-  const json = isJSON(entry);
+  const json = inlined(entry);
   const head = JSON.stringify({ type: "message", id, received_at: new Date(time).toISOString(), exchange, routing_key });
   return `${head.slice(0, -1)},"properties":${propertiesText(entry)},"payload":${json ? compact(payload) : JSON.stringify(payload)},"payload_encoding":"${json ? "json" : payload_encoding}"}`;
 }

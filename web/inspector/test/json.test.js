@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compact, parse } from "../json.js";
+import { compact, isJSON, parse } from "../json.js";
 
 // A node as the value that JSON.parse would make.
 function value({ kind, value: text, entries }) {
@@ -35,16 +35,18 @@ test("depth costs no stack", () => {
   assert.equal(depth, deep);
 });
 
-test("what nests deeper than one wants is refused", () => {
-  for (const [open, close] of [["[", "]"], ['{"a":', "}"], ['[0,{"a":', ',"b":1}]']]) {
-    const levels = open.startsWith("[0") ? 2 : 1;
+test("what is JSON is seen by its depth, too", () => {
+  for (const [open, close] of [["[", "]"], ['{"a":', "}"], ['[0,{"a":', ',"b":1}]'], ['["]\\"[",{"{\\\\":', ',"b":"}"}]']]) {
+    const levels = open.includes("{") && open.startsWith("[") ? 2 : 1;
     const nest = (n) => `${open.repeat(n)}null${close.repeat(n)}`;
-    assert.ok(parse(nest(4), 4 * levels));
-    assert.throws(() => parse(nest(4), 4 * levels - 1), SyntaxError, open);
+    assert.ok(parse(nest(4)));
+    assert.ok(isJSON(nest(4), 4 * levels), open);
+    assert.ok(!isJSON(nest(4), 4 * levels - 1), open);
   }
-  assert.ok(parse("[[],{}]", 2));
-  assert.throws(() => parse("[[],{}]", 1), SyntaxError);
-  assert.ok(parse("0", 0));
+  assert.ok(isJSON("[[],{}]", 2));
+  assert.ok(!isJSON("[[],{}]", 1));
+  assert.ok(isJSON("0", 0));
+  for (const text of ["", "[", "{]", "nul", '"'+"\n"+'"']) assert.ok(!isJSON(text, 9), text);
 });
 
 test("a megabyte is read in no time", () => {
