@@ -847,7 +847,7 @@ export class Subscription extends EventTarget {
   #take() {
     const [frame, size] = this.#queue.shift();
     this.#size -= size;
-    if (this.#full && this.#fill <= 0.25) {
+    if (this.#full && !(this.#fill > 0.25)) { // NaN with a mark of 0
       this.#full = false;
       queueMicrotask(() => this.#flow());
     }

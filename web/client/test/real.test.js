@@ -17,6 +17,15 @@ for (const transport of ["ws", "sse"]) {
     assert.ok((await warren.exchanges()).some(({ name }) => name === "amq.topic"));
   });
 
+  test(`a high-water mark of 0 holds nothing back for good over ${transport}`, async (t) => {
+    const gateway = await Gateway.start(t);
+    const sub = await client(t, gateway.url, { transport, highWater: 0 }).subscribe({ exchange: "amq.fanout" });
+    const got = collect(sub, "message", payload);
+    await gateway.publish("amq.fanout", 1, 5);
+    await until(() => got.length === 5);
+    assert.deepEqual(got, numbers(1, 5));
+  });
+
   test(`bindings change live without loss over ${transport}`, async (t) => {
     const gateway = await Gateway.start(t);
     const sub = await client(t, gateway.url, { transport }).subscribe([], { share: false });
