@@ -124,8 +124,11 @@ export interface FrameEvent<D> extends Event {
 }
 
 export interface Cancellable {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
+
+/** What is undefined has its default, also where exactOptionalPropertyTypes is on. */
+export type Defaulted<T> = { [K in keyof T]: T[K] | undefined };
 
 /**
  * A JWT, or a function that is asked for one: at first, before it expires, and once after a refusal. Its answer is
@@ -133,7 +136,6 @@ export interface Cancellable {
  */
 export type TokenSource = string | ((about: { previous?: string }) => string | undefined | Promise<string | undefined>);
 
-/** What is undefined has its default. */
 export interface WarrenOptions extends Cancellable {
   token?: TokenSource;
   /** Default `auto`: WebSocket, and Server-Sent Events where it does not come through. */
@@ -216,14 +218,14 @@ export function bytes(message: Message): Uint8Array;
 /** One gateway. */
 export class Warren {
   /** @param url of the gateway, with its path if it lives under one. Default: the page's origin. */
-  constructor(url?: string | URL, options?: WarrenOptions);
+  constructor(url?: string | URL, options?: Defaulted<WarrenOptions>);
   /**
    * Resolves when the stream is open: what is published from then on comes. Rejects with a WarrenError when the gateway
    * refuses for good; while it cannot be reached, it goes on trying until `signal` aborts.
    */
-  subscribe<T = any>(bindings: Binding | readonly Binding[], options?: SubscribeOptions): Promise<Subscription<T>>;
+  subscribe<T = any>(bindings: Binding | readonly Binding[], options?: Defaulted<SubscribeOptions>): Promise<Subscription<T>>;
   /** The same at once, still connecting: to follow `state` from the start. */
-  open<T = any>(bindings?: Binding | readonly Binding[], options?: SubscribeOptions): Subscription<T>;
+  open<T = any>(bindings?: Binding | readonly Binding[], options?: Defaulted<SubscribeOptions>): Subscription<T>;
   /** What the caller may bind, as far as the gateway knows. */
   exchanges(options?: Cancellable): Promise<{ name: string; type?: string }[]>;
   /** One REST call, `path` from `/v1`; rejects with a WarrenError when it is refused. */
