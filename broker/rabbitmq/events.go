@@ -24,7 +24,9 @@ const (
 func (x *exchanges) listen() {
 	for attempt := 0; ; attempt++ {
 		pause := x.src.backoff(attempt)
-		if c := x.src.pool.any(); c != nil {
+		if c := x.src.pool.any(); c == nil {
+			attempt, pause = -1, burstTick // the backoff of the connections is enough
+		} else {
 			events, end, err := x.subscribe(c)
 			switch {
 			case err == nil:
