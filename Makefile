@@ -44,8 +44,8 @@ GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-p
 
 # Of those the ones that load the machine or look at the clock run alone, the others, which mostly wait, three at a time, and the
 # longest of these first, so that none is left alone at the end.
-ALONE        := cmd\/(warren|faults)[ ]
-LONGEST      := (broker\/rabbitmq|cmd\/conformance|conformance\/readers)[ ]
+ALONE        := cmd\/warren[ ]
+LONGEST      := (broker\/rabbitmq|cmd\/conformance|conformance\/readers|cmd\/faults)[ ]
 
 # $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, under COMMAND.
 define test-packages

@@ -50,6 +50,7 @@ var unrunBlocks = []unrunBlock{
 	{"docs/quickstart.md", "curl -N 'http://localhost:8080/v1/sse?exchange=orders'", "as in the README"},
 	{"docs/quickstart.md", "openssl genpkey", tokenBlock},
 	{"docs/quickstart.md", "TOKEN=", tokenBlock},
+	{"docs/contributing.md", "export WARREN_TEST_RABBITMQ_BIN", "installs another Debian release, as root"},
 	{"docs/operations.md", "rabbitmqctl add_user", "TestUserOfThePagesSufficesAndCanDoNothingElse compares it with the README"},
 	{"docs/contributing.md", "make build", testSuite},
 	{"docs/contributing.md", "go test ./cmd/warren", "writes pages that the tests it names compare"},
