@@ -78,7 +78,7 @@ run: build ## build and serve with demo messages, without RabbitMQ, on http://lo
 
 ##@ Test
 .PHONY: test deps lint unit integration conformance js browser fuzz
-test: deps lint build unit integration js browser ## everything that CI checks (below 15 minutes on two cores)
+test: deps lint build unit integration js browser ## everything that CI checks (below 15 minutes on two cores, once all is compiled)
 	@echo "== all passed"
 
 deps: ## install what the tests need: Debian packages (as root), npm packages; or say what is missing
