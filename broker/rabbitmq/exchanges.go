@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"slices"
 	"sync"
@@ -384,7 +385,7 @@ func (q *queue) exchangeBack(name string) {
 	q.mu.Unlock()
 	var back []string
 	for _, b := range missing {
-		if err := inc.conn.disposable(func(ch *amqp.Channel) error { return bindAfresh(ch, inc.name, b.binding) }); err != nil {
+		if err := inc.conn.bindAfresh(inc.name, b.binding); err != nil {
 			q.src.log.Debug("binding is still missing", slog.String("stream", q.stream), slog.Any("error", err))
 			continue
 		}
@@ -394,12 +395,34 @@ func (q *queue) exchangeBack(name string) {
 }
 
 // bindAfresh binds what is missing. RabbitMQ 4.3 keeps a binding that was made while its exchange was being deleted: when that is
-// made again, it routes nothing by it, and takes another bind for done.
-func bindAfresh(ch *amqp.Channel, queue string, b broker.Binding) error {
-	if err := unbind(ch, queue, b); err != nil {
-		return err
+// made again, it routes nothing by it, and takes another bind for done. So it is unbound first. But it may be there after all, where
+// the deletion was heard of late, and an exchange that is auto-delete goes with its last binding: one more, which matches nothing
+// else, keeps it meanwhile.
+func (c *conn) bindAfresh(queue string, b broker.Binding) error {
+	keeper := arguments(b.Arguments())
+	if keeper == nil {
+		keeper = amqp.Table{}
 	}
-	return bind(ch, queue, b)
+	keeper[rand.Text()] = nil
+	release := func(ch *amqp.Channel) error { return ch.QueueUnbind(queue, b.RoutingKey(), b.Exchange(), keeper) }
+	kept := false
+	err := c.disposable(func(ch *amqp.Channel) error {
+		if err := ch.QueueBind(queue, b.RoutingKey(), b.Exchange(), false, keeper); err != nil {
+			return err
+		}
+		kept = true
+		if err := unbind(ch, queue, b); err != nil {
+			return err
+		}
+		if err := bind(ch, queue, b); err != nil {
+			return err
+		}
+		return release(ch)
+	})
+	if err != nil && kept && replyCode(err) != amqp.NotFound {
+		_ = c.disposable(release) // An error means that the connection is gone, and the queue with it.
+	}
+	return err
 }
 
 // foundAgain says that missing bindings have been bound again, but for those whose exchange was deleted meanwhile once more.

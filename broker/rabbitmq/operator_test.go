@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/warren-gateway/warren/broker"
 	"github.com/warren-gateway/warren/broker/rabbitmq/rabbittest"
 )
@@ -146,4 +148,28 @@ func TestBindingThatAnExchangeMadeAgainRefusesIsMissing(t *testing.T) {
 	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, odd)
 	pub.text("orders", "k", "on")
 	wantBody(t, q, "on")
+}
+
+func TestBindingThatIsThereAfterAllCostsNoExchange(t *testing.T) {
+	address := rabbittest.VHost(t)
+	pub := newPublisher(t, address)
+	if err := pub.ch.ExchangeDeclare("passing", "topic", false, true, false, false, nil); err != nil { // auto-delete
+		t.Fatal(err)
+	}
+	s := newSource(t, address, func(o *Options) { o.ProbeInterval = time.Hour })
+	b := binding(t, "passing", "#")
+	q := open(t, s, b)
+	s.exchanges.gone("passing") // as when a deletion is heard of after the binding was made again
+	wantIDs(t, next[*broker.BindingsLost](t, q).IDs, b)
+	s.exchanges.probeSoon("passing")
+	wantIDs(t, next[*broker.BindingsBack](t, q).IDs, b)
+	pub.text("passing", "k", "on")
+	wantBody(t, q, "on")
+	inc := internals(t, q)
+	if err := inc.conn.disposable(func(ch *amqp.Channel) error { return unbind(ch, inc.name, b) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := pub.ch.ExchangeDeclarePassive("passing", "topic", false, true, false, false, nil); replyCode(err) != amqp.NotFound {
+		t.Errorf("something keeps the exchange: %v", err)
+	}
 }
