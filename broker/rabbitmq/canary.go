@@ -23,7 +23,7 @@ type canary struct {
 	epoch time.Time
 
 	mu        sync.Mutex // guards the rest
-	exchange  string     // that it publishes to, another one on each connection; "" before the first
+	exchange  string     // that it publishes to, another one on each connection; "" while there is none
 	up        bool
 	failed    error
 	blocked   bool
@@ -53,7 +53,7 @@ func (c *canary) run() {
 		if c.up || alone && (c.failed == nil || err.Error() != c.failed.Error()) {
 			level = slog.LevelWarn
 		}
-		c.up, c.blocked, c.held, c.sent, c.failed = false, false, false, time.Time{}, err
+		c.exchange, c.up, c.blocked, c.held, c.sent, c.failed = "", false, false, false, time.Time{}, err
 		c.mu.Unlock()
 		c.src.log.LogAttrs(c.src.life, level, "the canary has no connection to the broker", slog.Any("error", err))
 		if time.Since(begun) > c.src.opts.CanaryInterval {
@@ -153,7 +153,7 @@ func (c *canary) prepare(ch *amqp.Channel) error {
 	return ch.Confirm(false)
 }
 
-// source is the exchange that markers come from, "" if there has been none yet.
+// source is the exchange that markers come from, "" while there is none.
 func (c *canary) source() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,7 +4,7 @@
 //
 // Queues live on connections named "warren <node> consumers <n>", at most [MaxQueuesPerConnection] on each, opened as
 // needed and closed when idle. Nothing is ever published on them, because under an alarm the broker stops reading from
-// connections that publish. One more, "warren <node> canary", publishes an empty message to the gateway's own exchange
+// connections that publish. One more, "warren <node> canary", publishes an empty message to an exchange of its own
 // every few seconds: its confirm is the round trip, and only a connection that publishes is told of alarms.
 //
 // A Source starts without a broker and connects in the background. It owns all its goroutines; Close waits for them.

@@ -129,6 +129,9 @@ func TestCanaryThatAloneIsRefusedSaysWhy(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the log does not say why")
 	}
+	if source := s.canary.source(); source != "" {
+		t.Errorf("connections would look for markers at %s, which is gone", source)
+	}
 	if h := s.Health(); !h.Ready || !h.Overloaded {
 		t.Errorf("health is %+v", h)
 	}
