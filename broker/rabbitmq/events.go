@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"crypto/rand"
 	"log/slog"
+	"maps"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -119,11 +120,11 @@ func (x *exchanges) learnType(name, typ string) {
 }
 
 // forgetTypes forgets what events told, when no more are heard: an exchange that is made again meanwhile with another type
-// would go on lending its old one to grants with patterns.
+// would go on lending its old one to grants with patterns. What contradicts the configuration stays, or that would lend its own.
 func (x *exchanges) forgetTypes() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	clear(x.seen)
+	maps.DeleteFunc(x.seen, func(name, typ string) bool { return x.told[name] == "" || x.told[name] == typ })
 }
 
 func (x *exchanges) forgetType(name string) {
