@@ -48,7 +48,8 @@ type deadLetters struct {
 	// deletes one of the same name can be beyond use for good (RabbitMQ 4.3).
 	name     string
 	since    time.Time // since when it counts
-	source   string    // the canary's exchange, from which markers come; only run uses it, after prepare
+	source   string    // the canary's exchange, from which markers come; only run uses it and the next two, after prepare
+	wanted   string    // the same, or the one that could not be bound yet
 	followed time.Time // since when
 	ch       *amqp.Channel
 	letters  <-chan amqp.Delivery
@@ -129,11 +130,14 @@ func (d *deadLetters) follow() {
 	if source == "" || source == d.source || d.ch.IsClosed() {
 		return
 	}
+	if source != d.wanted {
+		d.wanted, d.followed = source, time.Now()
+	}
 	before := d.source
 	err := d.conn.disposable(func(ch *amqp.Channel) error { return ch.ExchangeBind(d.name, canaryKey, source, false, nil) })
 	if err != nil {
 		d.conn.src.log.Debug("no markers yet", slog.Int("connection", d.conn.number), slog.Any("error", err))
-		return // What is not there will be another one soon.
+		return // Where the canary's is gone, there will be another one soon.
 	}
 	d.source, d.followed = source, time.Now()
 	if before != "" { // The old one stays for as long as it is bound. An error means that it is gone.
@@ -193,20 +197,21 @@ func (d *deadLetters) giveUp() {
 
 // tick looks whether bursts are over, and whether anything arrives at all.
 func (d *deadLetters) tick() {
+	confirmed := d.conn.src.canary.lastConfirmed() // before follow, which so knows where that came from
 	d.follow()
 	for q := range d.bursts {
 		if q.tickBurst() {
 			delete(d.bursts, q)
 		}
 	}
-	if d.silent++; d.deaf() {
+	if d.silent++; d.deaf(confirmed) {
 		_ = d.ch.Close() // letters and signals end, which begins again
 	}
 }
 
 // deaf reports whether markers that the broker has routed do not arrive: somebody has deleted the exchange or a binding to it,
-// and dead letters do not arrive either.
-func (d *deadLetters) deaf() bool {
+// and dead letters do not arrive either. confirmed is when the last was sent that was routed.
+func (d *deadLetters) deaf(confirmed time.Time) bool {
 	if d.silent < silentTicks || d.ch.IsClosed() {
 		return false // markers may still be behind what comes
 	}
@@ -214,7 +219,7 @@ func (d *deadLetters) deaf() bool {
 	if n := len(d.markers); n > 0 {
 		last = later(last, d.markers[n-1].sent)
 	}
-	return d.conn.src.canary.lastConfirmed().Sub(last) > deafAfter*d.conn.src.opts.CanaryInterval
+	return confirmed.Sub(last) > deafAfter*d.conn.src.opts.CanaryInterval
 }
 
 // again consumes anew when the channel or one of the queues was lost and the connection was not; what came meanwhile is lost.
