@@ -29,6 +29,9 @@ func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
 		}
 		err = q.reincarnate(c, reason)
 		if err == nil {
+			if reason == broker.GapQueueLost {
+				lost.conn.discardQueue(lost.name) // The first time the broker may have been starting it again, and have kept it.
+			}
 			return
 		}
 		q.src.often.Warn("cannot make a queue again", slog.String("stream", q.stream), slog.Any("error", err))
