@@ -124,7 +124,7 @@ func New(opts Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{opts: opts, origins: origins, allow: map[string]string{}, refusals: newRefusalLog(opts.Logger)}
+	a := &API{opts: opts, origins: origins, allow: map[string]string{}, refusals: &refusalLog{logger: opts.Logger}}
 	routes, err := a.routes()
 	if err != nil {
 		return nil, err

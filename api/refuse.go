@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -122,25 +121,10 @@ func routePattern(r *http.Request) string {
 	return ""
 }
 
-// logEvery is how often one code of refusal gets a line in the log: a flood of
-// refusals must not become a flood of lines.
-const logEvery = 10 * time.Second
-
-// refusalLog writes one line per code and logEvery, and how many it kept back.
+// refusalLog tells of refusals, by few lines for each code.
 type refusalLog struct {
 	logger *slog.Logger
-
-	mu     sync.Mutex // guards byCode
-	byCode map[broker.Code]*refusalCount
-}
-
-type refusalCount struct {
-	next    time.Time
-	skipped int
-}
-
-func newRefusalLog(logger *slog.Logger) *refusalLog {
-	return &refusalLog{logger: logger, byCode: map[broker.Code]*refusalCount{}}
+	codes  broker.Seldom[broker.Code]
 }
 
 // log tells of a refusal; r is nil when a WebSocket is refused after its
@@ -153,7 +137,7 @@ func (l *refusalLog) log(ctx context.Context, r *http.Request, err *broker.Error
 	case Status(err.Code) >= http.StatusInternalServerError:
 		level = slog.LevelWarn
 	}
-	skipped, due := l.due(err.Code, time.Now())
+	skipped, due := l.codes.Due(err.Code, time.Now())
 	if !due {
 		return
 	}
@@ -171,20 +155,4 @@ func (l *refusalLog) log(ctx context.Context, r *http.Request, err *broker.Error
 		attrs = append(attrs, slog.Int("not_logged", skipped))
 	}
 	l.logger.LogAttrs(ctx, level, "request refused", attrs...)
-}
-
-func (l *refusalLog) due(code broker.Code, now time.Time) (skipped int, due bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := l.byCode[code]
-	if c == nil {
-		c = &refusalCount{}
-		l.byCode[code] = c
-	}
-	if now.Before(c.next) {
-		c.skipped++
-		return 0, false
-	}
-	skipped, c.skipped, c.next = c.skipped, 0, now.Add(logEvery)
-	return skipped, true
 }

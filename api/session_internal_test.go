@@ -25,7 +25,7 @@ func TestTokenThatComesAfterTheEndIsRefused(t *testing.T) {
 	defer func() { _ = core.Close(t.Context()) }()
 	a := &API{
 		opts:     Options{Verifier: oneSubject{}, Broker: core, Admission: admission.New(admission.DefaultLimits())},
-		refusals: newRefusalLog(slog.New(slog.DiscardHandler)),
+		refusals: &refusalLog{logger: slog.New(slog.DiscardHandler)},
 	}
 	for _, endFirst := range []bool{true, false} {
 		c := caller{Identity: identity.Identity{Subject: "alice", Expires: time.Now().Add(-time.Second)}}

@@ -3,48 +3,12 @@ package transport
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
 )
 
-// logEvery is how often one reason gets a line in the log: when a thousand
-// clients leave at once, the log shall say so and not say it a thousand times.
-const logEvery = 10 * time.Second
-
-// endLog writes one line per reason and logEvery, and how many it kept back.
-type endLog struct {
-	mu       sync.Mutex // guards byReason
-	byReason map[Reason]*endCount
-}
-
-type endCount struct {
-	next    time.Duration
-	skipped int
-}
-
-// due reports whether a line may be written, and how many were not since the last.
-func (l *endLog) due(reason Reason, now time.Duration) (skipped int, due bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := l.byReason[reason]
-	if c == nil {
-		if l.byReason == nil {
-			l.byReason = map[Reason]*endCount{}
-		}
-		c = &endCount{}
-		l.byReason[reason] = c
-	}
-	if now < c.next {
-		c.skipped++
-		return 0, false
-	}
-	skipped, c.skipped, c.next = c.skipped, 0, now+logEvery
-	return skipped, true
-}
-
-// logEnd tells of a stream that ended.
+// logEnd tells of a stream that ended, by few lines where a thousand clients leave at once.
 func (s *Server) logEnd(e StreamEnd) {
 	s.closes.add(e.Reason)
 	if s.opts.OnEnd != nil {
@@ -58,7 +22,7 @@ func (s *Server) logEnd(e StreamEnd) {
 	if !s.opts.Logger.Enabled(ctx, level) {
 		return
 	}
-	skipped, due := s.ends.due(e.Reason, s.now())
+	skipped, due := s.ends.Due(e.Reason, time.Now())
 	if !due {
 		return
 	}

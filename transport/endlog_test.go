@@ -1,26 +1,9 @@
 package transport
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
-
-func TestEndsThatWereNotLoggedAreToldWithTheNext(t *testing.T) {
-	var l endLog
-	var got string
-	for _, seconds := range []int{0, 1, 9, 10, 11, 30, 31} {
-		if skipped, due := l.due(ReasonClientGone, time.Duration(seconds)*time.Second); due {
-			got += fmt.Sprintf("%d s: %d; ", seconds, skipped)
-		}
-	}
-	if want := "0 s: 0; 10 s: 2; 30 s: 1; "; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if skipped, due := l.due(ReasonSlowReader, 31*time.Second); skipped != 0 || !due {
-		t.Errorf("another reason: %d, %v", skipped, due)
-	}
-}
 
 func TestHistogramHasEachDurationOnce(t *testing.T) {
 	var h histogram

@@ -103,7 +103,7 @@ type Server struct {
 	sse, ws  counters
 	closes   reasonCounts
 	refusals reasonCounts
-	ends     endLog
+	ends     broker.Seldom[Reason]
 	requests atomic.Uint64
 }
 

@@ -93,7 +93,7 @@ func TestMessageOfManyQueuesSaysHowManyWereNotLogged(t *testing.T) {
 	var log strings.Builder
 	h := &seldom{Handler: slog.NewTextHandler(&log, nil)}
 	begin := time.Now()
-	for _, at := range []time.Duration{0, 1, logEvery - 1, logEvery, logEvery + 1} {
+	for _, at := range []time.Duration{0, 1, broker.SeldomEvery - 1, broker.SeldomEvery, broker.SeldomEvery + 1} {
 		for _, message := range []string{"a", "b"} {
 			if err := h.Handle(t.Context(), slog.NewRecord(begin.Add(at), slog.LevelWarn, message, 0)); err != nil {
 				t.Fatal(err)
