@@ -320,3 +320,34 @@ func TestHeaderAboveTheAgreedFrameSizeCostsNobodyTheConnection(t *testing.T) {
 		t.Errorf("%d connections were lost", n)
 	}
 }
+
+// TestExchangesOfTheGatewaysHaveNamesThatNeverComeBack: on RabbitMQ 4.3 one that is declared while the broker deletes another
+// of its name can be beyond use. After each loss markers come through the new ones.
+func TestExchangesOfTheGatewaysHaveNamesThatNeverComeBack(t *testing.T) {
+	url := rabbittest.VHost(t)
+	s := newSource(t, url, func(o *Options) { o.CanaryInterval = 20 * time.Millisecond })
+	q := open(t, s, binding(t, "amq.topic", "#"))
+	seen := map[string]bool{"": true}
+	isNew := func(name string) bool {
+		if seen[name] {
+			return false
+		}
+		seen[name] = true
+		return true
+	}
+	eventually(t, "the canary has an exchange", func() bool { return isNew(s.canary.source()) })
+	isNew(internals(t, q).conn.dead.name)
+	for range 3 {
+		closeConnections(t, url)
+		recovered(t, q, broker.GapBrokerReconnected)
+		if name := internals(t, q).conn.dead.name; !isNew(name) {
+			t.Errorf("dead letters go to %s again", name)
+		}
+		eventually(t, "the canary has another one", func() bool { return isNew(s.canary.source()) })
+		name := internals(t, q).conn.dead.name
+		eventually(t, "markers are led to it", func() bool {
+			return rabbittest.Eval(t, fmt.Sprintf(`length([B || B <- rabbit_binding:list(<<"%s">>), element(4, element(4, B)) =:= <<"%s">>, element(3, element(4, B)) =:= exchange])`,
+				vhostOf(t, url), name)) == "1"
+		})
+	}
+}
