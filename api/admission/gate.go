@@ -157,15 +157,11 @@ func (g *Gate) Stream(key string) (*Slot, error) {
 	return &Slot{gate: g, caller: c, kind: slotStream}, nil
 }
 
-// Owned counts one subscription of the caller. own tightens the bound, as a
-// token may; a negative own does not. At the bound there may be one more, if one
-// yields (Slot.Yields), which Slot.Settle sees to. The error is a *broker.Error of
-// CodeLimitReached.
-func (g *Gate) Owned(key string, own int) (*Slot, error) {
-	bound := g.limits.SubscriptionsPerCaller
-	if own >= 0 {
-		bound = min(bound, own)
-	}
+// Owned counts one subscription of the caller. most tightens the bound, as a
+// token may. At the bound there may be one more, if one yields (Slot.Yields),
+// which Slot.Settle sees to. The error is a *broker.Error of CodeLimitReached.
+func (g *Gate) Owned(key string, most int) (*Slot, error) {
+	bound := min(g.limits.SubscriptionsPerCaller, most)
 	for {
 		slot, candidates, above := g.takeOwned(key, bound)
 		if slot != nil {

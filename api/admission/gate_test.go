@@ -3,6 +3,7 @@ package admission
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func TestOldestThatCanGivesWay(t *testing.T) {
 	var ended []string
 	take := func(name string, attached *bool) *Slot {
 		t.Helper()
-		s, err := g.Owned("a", -1)
+		s, err := g.Owned("a", math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +126,7 @@ func TestOldestThatCanGivesWay(t *testing.T) {
 	if fmt.Sprint(ended) != "[second third]" {
 		t.Errorf("gave way: %v", ended)
 	}
-	if e := refusal(t, func() error { _, err := g.Owned("a", -1); return err }()); e.Code != broker.CodeLimitReached || e.Limit != LimitSubscriptions || e.RetryAfter == 0 {
+	if e := refusal(t, func() error { _, err := g.Owned("a", math.MaxInt); return err }()); e.Code != broker.CodeLimitReached || e.Limit != LimitSubscriptions || e.RetryAfter == 0 {
 		t.Errorf("refused with %+v", e)
 	}
 	second.Release() // its end, which comes later, counts no second time
@@ -154,7 +155,7 @@ func TestNothingGivesWayInVain(t *testing.T) {
 	g, _ := newGate(limits)
 	attached, ended := [3]bool{}, 0
 	for i := range attached {
-		s, err := g.Owned("a", -1)
+		s, err := g.Owned("a", math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +169,7 @@ func TestNothingGivesWayInVain(t *testing.T) {
 	if _, err := g.Owned("a", 0); err == nil || ended > 0 {
 		t.Errorf("a token that allows none: %v, %d gave way", err, ended)
 	}
-	failed, err := g.Owned("a", -1)
+	failed, err := g.Owned("a", math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func TestNothingGivesWayInVain(t *testing.T) {
 	if c := g.Counts(); c.Owned != 3 || ended != 1 {
 		t.Errorf("%d owned, %d gave way", c.Owned, ended)
 	}
-	late, err := g.Owned("a", -1)
+	late, err := g.Owned("a", math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func TestNothingGivesWayInVain(t *testing.T) {
 		t.Error("above the bound")
 	}
 	late.Release()
-	if _, err := g.Owned("a", -1); err == nil || ended != 1 {
+	if _, err := g.Owned("a", math.MaxInt); err == nil || ended != 1 {
 		t.Errorf("all are attached: %v, %d gave way", err, ended)
 	}
 }
@@ -198,7 +199,7 @@ func TestNewerTokenExtendsAndOlderDoesNotShorten(t *testing.T) {
 	early, late := time.Unix(100, 0), time.Unix(300, 0)
 	got := map[string]time.Time{}
 	for name, at := range map[string]time.Time{"early": early, "late": late} {
-		s, err := g.Owned("a", -1)
+		s, err := g.Owned("a", math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,7 @@ func TestNewerTokenExtendsAndOlderDoesNotShorten(t *testing.T) {
 
 func TestTokenThatIsShownDuringACreationCounts(t *testing.T) {
 	g, _ := newGate(DefaultLimits())
-	s, err := g.Owned("a", -1)
+	s, err := g.Owned("a", math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
