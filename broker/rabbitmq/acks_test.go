@@ -76,7 +76,8 @@ func TestQueuesThatComeAndGoOnSharedChannelsHoldUpNobody(t *testing.T) {
 		})
 	}
 	for n := range messages {
-		pub.text("all", "", fmt.Sprint(n))
+		// The broker says no when one of the queues ends just then; those that stay have the message all the same.
+		_ = pub.try("all", "", publishing(fmt.Sprint(n)))
 	}
 	tasks.Wait()
 	close(stop)

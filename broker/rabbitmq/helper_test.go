@@ -92,15 +92,26 @@ func (p *publisher) remove(name string) {
 
 func (p *publisher) publish(exchange, key string, msg amqp.Publishing) {
 	p.t.Helper()
+	if !p.try(exchange, key, msg) {
+		p.t.Fatal("the broker did not take a message")
+	}
+}
+
+// try publishes a message, and reports whether the broker confirmed it or said no (basic.nack), for which one of its queues is
+// enough.
+func (p *publisher) try(exchange, key string, msg amqp.Publishing) bool {
+	p.t.Helper()
 	confirm, err := p.ch.PublishWithDeferredConfirm(exchange, key, false, false, msg)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if ok, err := confirm.WaitContext(ctx); err != nil || !ok {
-		p.t.Fatalf("message not confirmed: %v, %v", ok, err)
+	ok, err := confirm.WaitContext(ctx)
+	if err != nil {
+		p.t.Fatalf("message not confirmed: %v", err)
 	}
+	return ok
 }
 
 func publishing(body string) amqp.Publishing { return amqp.Publishing{Body: []byte(body)} }
