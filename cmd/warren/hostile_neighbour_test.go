@@ -54,6 +54,9 @@ func newNeighbours(t *testing.T, w *hostileWorld, pub *rabbitPublisher) *neighbo
 		ws, _ := openWS(t, g.url+"/v1/ws?exchange=good"+g.query)
 		n.readers = append(n.readers, &neighbour{g.name + " sse", sse, mustBeReady(t, sse)}, &neighbour{g.name + " ws", ws, mustBeReady(t, ws)})
 		n.asked[g.name] = time.Time{}
+	}
+	// Nobody runs before everything that they share has been set.
+	for _, g := range gateways {
 		group.Go(func() { n.ask(ctx, g.name, g.url, token) })
 	}
 	for _, r := range n.readers {
