@@ -12,6 +12,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
@@ -22,10 +23,13 @@ import (
 // indexPage is the inspector's page.
 const indexPage = "index.html"
 
-// file is a file in memory, with what its answers say of it.
+// file is a file in memory, with what its answers say of it. It is compressed
+// when somebody first asks for that: a gateway whose clients never load a page
+// would spend most of its start on it, and some MiB.
 type file struct {
 	media, policy string
-	plain, zipped variant
+	plain         variant
+	zipped        func() variant
 }
 
 // variant is a file in one content coding. Its tag is its own (RFC 9110, section 8.8.3.3).
@@ -83,19 +87,25 @@ func (a *API) static(r chi.Router) error {
 func newFile(name string, body []byte) file {
 	sum := sha256.Sum256(body)
 	tag := hex.EncodeToString(sum[:12])
-	var zipped bytes.Buffer
-	to, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level is one
-	_, _ = to.Write(body)                                       // a buffer takes all
-	_ = to.Close()
 	f := file{
 		media: mediaTypes[path.Ext(name)], policy: pagePolicy,
-		plain:  variant{body: string(body), tag: `"` + tag + `"`},
-		zipped: variant{body: zipped.String(), tag: `"` + tag + `-gzip"`, coding: "gzip"},
+		plain: variant{body: string(body), tag: `"` + tag + `"`},
+		zipped: sync.OnceValue(func() variant {
+			return variant{body: zip(body), tag: `"` + tag + `-gzip"`, coding: "gzip"}
+		}),
 	}
 	if f.media == mediaTypes[".yaml"] {
 		f.policy = apiPolicy
 	}
 	return f
+}
+
+func zip(body []byte) string {
+	var out bytes.Buffer
+	to, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is one
+	_, _ = to.Write(body)                                    // a buffer takes all
+	_ = to.Close()
+	return out.String()
 }
 
 // acceptsGzip reports whether the client takes gzip, by name (RFC 9110, section 12.5.3).
@@ -121,7 +131,7 @@ func (a *API) serveFile(r chi.Router, pattern string, f file) {
 		h := w.Header()
 		v := f.plain
 		if acceptsGzip(r.Header) {
-			v = f.zipped
+			v = f.zipped()
 			h.Set("Content-Encoding", v.coding)
 		}
 		h.Add("Vary", "Accept-Encoding")
