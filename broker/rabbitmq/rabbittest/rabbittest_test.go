@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -206,6 +205,14 @@ func TestRefusedConfigurationIsReportedWithTheLog(t *testing.T) {
 	}
 }
 
+// TestRunTellsOfANodeThatDoesNotStart: its server ends with a status too, which is not the command's.
+func TestRunTellsOfANodeThatDoesNotStart(t *testing.T) {
+	code, err := rabbittest.Run(t.Context(), rabbittest.Options{Config: "no.such.key = 1"}, "true")
+	if code == 0 || err == nil || !strings.Contains(err.Error(), "no.such.key") {
+		t.Errorf("status %d, the reason is missing: %v", code, err)
+	}
+}
+
 func TestMissingServerIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	t.Setenv("WARREN_TEST_RABBITMQ_BIN", t.TempDir())
 	n, err := rabbittest.Start(t.Context(), rabbittest.Options{})
@@ -221,9 +228,9 @@ func TestRunGivesTheCommandANodeToUse(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	script := `case "$WARREN_TEST_AMQP_URL" in amqp://*) ;; *) exit 3 ;; esac
 		case "$WARREN_TEST_RABBITMQ_CTL" in *epmd_port*) exit 7 ;; esac`
-	err := rabbittest.Run(t.Context(), rabbittest.Options{}, "/bin/sh", "-c", script)
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 7 {
-		t.Errorf("exit status 7 expected: %v", err)
+	code, err := rabbittest.Run(t.Context(), rabbittest.Options{}, "/bin/sh", "-c", script)
+	if code != 7 || err != nil {
+		t.Errorf("exit status 7 expected: %d, %v", code, err)
 	}
 	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) > 0 {
 		t.Errorf("left: %v", left)

@@ -8,11 +8,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -39,15 +37,12 @@ func run(options rabbittest.Options, command []string) int {
 	// Caught, so that first the command ends and then the node.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := rabbittest.Run(ctx, options, command[0], command[1:]...)
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return max(exit.ExitCode(), 1)
-	}
+	code, err := rabbittest.Run(ctx, options, command[0], command[1:]...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rabbitnode:", err)
-		return 1
+		code = max(code, 1)
 	}
-	return 0
+	return code
 }
 
 func split(list string) []string {
