@@ -187,10 +187,10 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	i := newIssuer(t)
 	g := newGateway(t, i.use)
 	g.declare("orders", "topic")
-	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"#"}]}`, bearer(i.token("alice", time.Second, "orders=#"))...)
+	sub := g.create(`{"bindings":[{"exchange":"orders","routing_key":"#"}]}`, bearer(i.token("alice", 3*time.Second, "orders=#"))...)
 	guest := g.stream(sub.Links["sse"], bearer(i.token("bob", time.Hour, "orders=#"))...)
 	guest.expect("ready")
-	short := i.token("carol", time.Second, "orders=#")
+	short := i.token("carol", 3*time.Second, "orders=#")
 	s := g.stream("/v1/sse?exchange=orders", bearer(short)...)
 	s.expect("ready")
 	if f := s.expect("bye"); f["code"] != float64(4401) || f["reason"] != "token_expired" {

@@ -314,7 +314,7 @@ func TestAnIssuerThatDoesNotAnswerHoldsCallersForTwoSeconds(t *testing.T) {
 	begin := time.Now()
 	_, err := v.Verify(t.Context(), after.token(t))
 	checkReason(t, err, identity.ReasonKeysUnavailable)
-	if took := time.Since(begin); took < time.Second || took > 4*time.Second {
+	if took := time.Since(begin); took < time.Second || took > 9*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if _, err := v.Verify(t.Context(), before.token(t)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,21 @@ func (b *bouncing) bounce(f func()) {
 	<-done
 }
 
+// bound counts the bindings that the broker has.
+func (b *bouncing) bound(t *testing.T) int {
+	t.Helper()
+	out, err := rabbittest.Private(t).Eval(t.Context(), fmt.Sprintf(
+		`length(rabbit_binding:list_for_source(rabbit_misc:r(<<"/">>, exchange, <<"%s">>)))`, b.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // settle waits until nothing is missing and nothing more is told.
 func (b *bouncing) settle(t *testing.T, q *brokertest.Inbox) {
 	t.Helper()
@@ -54,11 +70,11 @@ func (b *bouncing) settle(t *testing.T, q *brokertest.Inbox) {
 				}
 			}
 		case <-time.After(300 * time.Millisecond):
-			if len(missing) == 0 {
+			if len(missing) == 0 && b.bound(t) >= len(b.bindings) { // else the deletion is not told yet
 				return
 			}
 		case <-deadline:
-			t.Fatalf("%d bindings are missing for good", len(missing))
+			t.Fatalf("%d bindings are missing for good, and the broker has %d", len(missing), b.bound(t))
 		}
 	}
 }
@@ -76,7 +92,7 @@ func (b *bouncing) check(t *testing.T, round string, q *brokertest.Inbox) {
 			if _, ok := e.(*broker.Delivery); !ok {
 				t.Fatalf("%s: got %T", round, e)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: all were told to be bound, and of %d messages %d came", round, len(b.bindings), n)
 		}
 	}

@@ -2,7 +2,6 @@ package rabbitmq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -98,9 +97,8 @@ func (h *harness) Publish(_ context.Context, exchange, key string, p broker.Prop
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ok, err := confirm.WaitContext(ctx)
-	if err != nil || !ok {
-		return false, errors.Join(errors.New("publish: not confirmed"), err)
+	if _, err := confirm.WaitContext(ctx); err != nil { // a nack is of one queue among them, which may just be deleted
+		return false, fmt.Errorf("publish: not confirmed: %w", err)
 	}
 	select {
 	case <-h.returned: // The broker returns a message before it confirms it.

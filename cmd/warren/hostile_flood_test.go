@@ -35,7 +35,7 @@ func floodCases() []hostileCase {
 	const short = `{"linger_seconds":1}`
 	return []hostileCase{
 		{name: "flood: creates of one caller", want: "201, 429 limit_reached, 429 rate_limited", attack: func(h *hostile) string {
-			got := h.flood(300, func(int) string { return h.ask(0, "POST /v1/subscriptions", `{"linger_seconds":2}`) })
+			got := h.flood(300, func(int) string { return h.ask(0, "POST /v1/subscriptions", `{"linger_seconds":10}`) })
 			if n := got.count("201"); n > 100 {
 				h.t.Errorf("%d subscriptions were made", n)
 			}
@@ -50,7 +50,7 @@ func floodCases() []hostileCase {
 			return got.String()
 		}},
 		{name: "flood: streams that differ in their key", want: "bye over_capacity, ready", attack: func(h *hostile) string {
-			return h.flood(400, func(i int) string {
+			return h.flood(1200, func(i int) string { // of which 100, and 100 a second, may be made
 				return h.ask(i%40, fmt.Sprintf("GET /v1/sse?exchange=orders&routing_key=k%d", i), "", "Accept: text/event-stream")
 			}).String()
 		}},
@@ -83,7 +83,9 @@ func moreFloods() []hostileCase {
 			return h.flood(600, func(int) string { return h.ask(0, "GET /warren.js", "") }).String()
 		}},
 		{name: "flood: streams of a page that is reloaded", want: "429 rate_limited, ready", attack: func(h *hostile) string {
-			return h.flood(70, func(int) string { return h.ask(0, "GET /v1/sse?exchange=orders&share=false", "") }).String()
+			return h.flood(200, func(int) string { // of which 50, and 10 a second, may be made
+				return h.ask(0, "GET /v1/sse?exchange=orders&share=false", "")
+			}).String()
 		}},
 		{name: "flood: connections that are reset", want: "reset", attack: func(h *hostile) string {
 			atOnce(1000, 16, func(i int) {

@@ -165,11 +165,15 @@ func TestFiveThousandEventSourcesOnOneURLCostTheBrokerOneQueue(t *testing.T) {
 		ready.Add(1)
 		group.Go(func() {
 			limit <- struct{}{}
+			opened := sync.OnceFunc(func() {
+				<-limit
+				ready.Done()
+			})
+			defer opened() // openCrowdSSE may end this goroutine
 			r := openCrowdSSE(t, i, g.URL+"/v1/sse?exchange=crowd")
 			c := &tally{}
 			err := c.ready(r)
-			<-limit
-			ready.Done()
+			opened()
 			if err == nil {
 				err = c.until(r, messages)
 			}

@@ -173,6 +173,12 @@ func Eval(t testing.TB, expr string) string {
 	return out
 }
 
+// TryEval is Eval for who can do without the answer, and may call it on any goroutine.
+func TryEval(t testing.TB, expr string) (string, error) {
+	t.Helper()
+	return administer(t).eval(t.Context(), expr)
+}
+
 func administer(t testing.TB) control {
 	t.Helper()
 	_, c := shared(t)

@@ -28,7 +28,7 @@ for (const transport of ["ws", "sse"]) {
     const sub = await client(t, gateway.url, { transport, token: async () => mint(asked++ ? 600 : 3) }).subscribe({ exchange: "amq.fanout" });
     const states = collect(sub, "state", ({ state }) => state);
     await until(() => asked === 2, "the token was renewed", 10_000);
-    const old = client(t, gateway.url, { transport, token: mint(2) });
+    const old = client(t, gateway.url, { transport, token: mint(4) });
     const stale = await old.subscribe({ exchange: "amq.fanout" });
     await until(() => stale.state === "closed", "an expired string ends the stream", 10_000);
     assert.equal(stale.error.closeCode, 4401);

@@ -218,11 +218,11 @@ test("a busy stream makes up for silent ones that made the client patient", asyn
 });
 
 test("an event stream that brings a large frame slowly is alive", async (t) => {
-  const { gateway, sub, attachment } = await subscribed(t, { transport: "sse", heartbeat: 100 });
+  const { gateway, sub, attachment } = await subscribed(t, { transport: "sse", heartbeat: 400 });
   const frame = `data: ${JSON.stringify({ type: "message", id: "s.1", payload: "x".repeat(12) })}\n\n`;
-  for (const piece of frame.match(/[^]{1,4}/g)) { // some 18, in 900 ms: a heartbeat and a half would be 250
+  for (const piece of frame.match(/[^]{1,4}/g)) { // some 18, in 2.7 s: two heartbeats and a half are 1 s
     attachment.raw(piece);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 150));
   }
   await until(() => sub.position === "s.1");
   assert.equal(gateway.attachments.length, 1);

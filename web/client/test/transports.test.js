@@ -122,7 +122,7 @@ test("use() leaves a stream alone that is being opened over the same transport",
 });
 
 test("a newcomer that fails leaves the stream alone", async (t) => {
-  const { gateway, sub, attachment } = await subscribed(t, { timeout: 50 });
+  const { gateway, sub, attachment } = await subscribed(t);
   const got = collect(sub, "message", payload);
   sub.use("sse");
   (await gateway.attached()).bye(4503, "over_capacity", { retry_ms: 1000 });
