@@ -136,7 +136,7 @@ func requestFlood() hostileCase {
 // bindFlood binds and unbinds as fast as it can.
 func bindFlood() hostileCase {
 	return hostileCase{name: "websocket: flood of binds", want: "error limit_reached, error rate_limited, ok", attack: func(h *hostile) string {
-		const requests = 400
+		const requests = 1200 // of which 200, and 50 a second, are taken
 		conn, r := h.socket(0, "/v1/ws")
 		var b strings.Builder
 		for i := range requests {

@@ -14,7 +14,7 @@ func init() {
 }
 
 // drainWindow is short enough to wait for, and long enough to ask for something meanwhile.
-const drainWindow = 4
+const drainWindow = 8
 
 func drainAll(t *T) {
 	g, p := t.GatewayOn("memory://", map[string]float64{"drain": drainWindow})
@@ -36,6 +36,7 @@ func drainAll(t *T) {
 	began := time.Now()
 	t.Must(p.stop())
 	ready := g.readiness()
+	t.Must(stuck.conn.SetReadDeadline(time.Now().Add(t.patience)))
 	frame, err := stuck.next()
 	g.Is("P-172", ready.Status == http.StatusServiceUnavailable && str(ready.Body, "status") == "unavailable" && err == nil && str(frame, "type") == "message",
 		"/readyz: %s %s while a stream was open", ready, ready.Raw)
@@ -65,7 +66,7 @@ func drainAll(t *T) {
 // readiness asks /readyz until it says no.
 func (t *T) readiness() *Reply {
 	var r *Reply
-	t.Eventually(2*time.Second, "/readyz answers 503", func() bool {
+	t.Eventually(t.patience, "/readyz answers 503", func() bool {
 		r = t.Get("/readyz")
 		return r.Status == http.StatusServiceUnavailable
 	})

@@ -169,14 +169,14 @@ func (i *issuer) tokensOwners() {
 func (i *issuer) tokensExpiry() {
 	all := grant{"*", "#"}
 	q := query("exchange", i.x)
-	short := i.SSE("/v1/sse"+q, header("Authorization", "Bearer "+i.token("expiry", 3*time.Second, all)))
+	short := i.SSE("/v1/sse"+q, header("Authorization", "Bearer "+i.token("expiry", 8*time.Second, all)))
 	short.Ready()
-	longer := i.WS("/v1/ws"+q, header("Authorization", "Bearer "+i.token("expiry", 3*time.Second, all)))
+	longer := i.WS("/v1/ws"+q, header("Authorization", "Bearer "+i.token("expiry", 8*time.Second, all)))
 	longer.Ready()
 	ok := longer.Ask(object{"type": "auth", "ref": "1", "token": i.token("expiry", time.Hour, all)})
 	less := longer.Ask(object{"type": "auth", "token": i.token("expiry", time.Hour, grant{i.x, "a"})})
 	bye := short.Next()
-	i.Is("P-198", bye.Type() == "bye" && num(bye.object, "code") == 4401 && str(bye.object, "reason") == "token_expired" && bye.object["reconnect"] == false, "after its 3 s: %s", bye)
+	i.Is("P-198", bye.Type() == "bye" && num(bye.object, "code") == 4401 && str(bye.object, "reason") == "token_expired" && bye.object["reconnect"] == false, "after its 8 s: %s", bye)
 	alive := longer.Ask(object{"type": "ping"})
 	i.Is("P-199", ok.Type() == "ok" && str(less.object, "problem", "code") == "forbidden_binding" && alive.Type() == "pong",
 		"newer token: %s; one that grants less: %s; after the first has expired ping gets %s", ok.Type(), str(less.object, "problem", "code"), alive.Type())

@@ -90,15 +90,15 @@ func (v *VHost) CancelConsumers(ctx context.Context, gateway string) error {
 
 // DeleteQueues deletes the queues of a gateway's subscriptions.
 func (v *VHost) DeleteQueues(ctx context.Context, gateway string) error {
-	_, err := v.eval(ctx, `[begin {ok, Q} = rabbit_amqqueue:lookup(N), rabbit_amqqueue:delete(Q, false, false, <<"operator">>) end ||
- {_, N, _} <- `+consumers+`]`, v.name, gateway)
+	_, err := v.eval(ctx, `[rabbit_amqqueue:delete(Q, false, false, <<"operator">>) ||
+ {_, N, _} <- `+consumers+`, {ok, Q} <- [rabbit_amqqueue:lookup(N)]]`, v.name, gateway)
 	return err
 }
 
 // KillQueues kills the processes of these queues inside of the broker, which starts them again, empty.
 func (v *VHost) KillQueues(ctx context.Context, gateway string) error {
-	_, err := v.eval(ctx, `[begin {ok, Q} = rabbit_amqqueue:lookup(N), exit(amqqueue:get_pid(Q), kill) end ||
- {_, N, _} <- `+consumers+`]`, v.name, gateway)
+	_, err := v.eval(ctx, `[exit(amqqueue:get_pid(Q), kill) ||
+ {_, N, _} <- `+consumers+`, {ok, Q} <- [rabbit_amqqueue:lookup(N)]]`, v.name, gateway)
 	return err
 }
 
