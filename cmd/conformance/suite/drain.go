@@ -33,6 +33,8 @@ func drainAll(t *T) {
 	stuck := g.stuck(g.Create(on(y, "#")).Path + "/sse")
 	g.Publish(y, "a", slices.Repeat([]string{strings.Repeat("x", 56<<10)}, g.untaken()/(56<<10)+20)...)
 	g.Publish(x, "a", "m1", "m2", strings.Repeat("x", 40<<10))
+	// What the broker took may not have reached the log yet, and only what is there is promised.
+	g.Eventually(g.patience, "the log has what was published", func() bool { return num(g.Get(s.Path).Body, "counters", "received") == 3 })
 	began := time.Now()
 	t.Must(p.stop())
 	ready := g.readiness()
