@@ -221,5 +221,5 @@ func bindingsExchange(t *T) {
 	last := sse.Next()
 	missing, bound := keys(list(marker.object, "bindings")), keys(list(back.object, "bindings"))
 	t.Is("P-119", gap.IsGap("binding_lost") && strings.Contains(missing, x+" # missing") && between.Body() == "m2" && !strings.Contains(bound, "missing") &&
-		last.Body() == "m3" && took < 15*time.Second, "after %.1f s %s, %s; meanwhile %s; when it was back %s, then %s", took.Seconds(), gap, marker, between, back, last)
+		last.Body() == "m3" && took < 12*time.Second, "after %.1f s %s, %s; meanwhile %s; when it was back %s, then %s", took.Seconds(), gap, marker, between, back, last)
 }

@@ -30,11 +30,15 @@ func drainAll(t *T) {
 	}
 	// Streams whose clients read end at once; one whose client takes nothing keeps the gateway for its window.
 	y := g.Exchange("topic")
-	stuck := g.stuck(g.Create(on(y, "#")).Path + "/sse")
-	g.Publish(y, "a", slices.Repeat([]string{strings.Repeat("x", 56<<10)}, g.untaken()/(56<<10)+20)...)
+	full := g.Create(on(y, "#"))
+	stuck := g.stuck(full.Path + "/sse")
+	much := slices.Repeat([]string{strings.Repeat("x", 56<<10)}, g.untaken()/(56<<10)+20)
+	g.Publish(y, "a", much...)
 	g.Publish(x, "a", "m1", "m2", strings.Repeat("x", 40<<10))
-	// What the broker took may not have reached the log yet, and only what is there is promised.
-	g.Eventually(g.patience, "the log has what was published", func() bool { return num(g.Get(s.Path).Body, "counters", "received") == 3 })
+	// What the broker took may not have reached the logs yet, and only what is there is promised, and holds up the end.
+	g.Eventually(g.patience, "the logs have what was published", func() bool {
+		return num(s.Get(), "counters", "received") == 3 && num(full.Get(), "counters", "received") == int64(len(much))
+	})
 	began := time.Now()
 	t.Must(p.stop())
 	ready := g.readiness()
