@@ -53,11 +53,6 @@ func Recovery(ctx context.Context, opts RecoveryOptions) (ok bool, err error) {
 		return false, err
 	}
 	bare, err := r.bare(ctx)
-	if err == nil && r.last > recoveryFactor*bare { // what slowed the gateway may have been over by then: once more tells
-		var again time.Duration
-		again, err = r.bare(ctx)
-		bare = max(bare, again)
-	}
 	if err != nil {
 		return false, err
 	}
