@@ -86,12 +86,12 @@ func (a *API) static(r chi.Router) error {
 
 func newFile(name string, body []byte) file {
 	sum := sha256.Sum256(body)
-	tag := hex.EncodeToString(sum[:12])
+	tag, plain := hex.EncodeToString(sum[:12]), string(body)
 	f := file{
 		media: mediaTypes[path.Ext(name)], policy: pagePolicy,
-		plain: variant{body: string(body), tag: `"` + tag + `"`},
+		plain: variant{body: plain, tag: `"` + tag + `"`},
 		zipped: sync.OnceValue(func() variant {
-			return variant{body: zip(body), tag: `"` + tag + `-gzip"`, coding: "gzip"}
+			return variant{body: zip(plain), tag: `"` + tag + `-gzip"`, coding: "gzip"}
 		}),
 	}
 	if f.media == mediaTypes[".yaml"] {
@@ -100,10 +100,10 @@ func newFile(name string, body []byte) file {
 	return f
 }
 
-func zip(body []byte) string {
+func zip(body string) string {
 	var out bytes.Buffer
 	to, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is one
-	_, _ = to.Write(body)                                    // a buffer takes all
+	_, _ = io.WriteString(to, body)                          // a buffer takes all
 	_ = to.Close()
 	return out.String()
 }
