@@ -294,6 +294,25 @@ func (inc *incarnation) discard() {
 	}
 }
 
+// hasEnded reports whether the consumer has ended: its queue was deleted or its process ended, or the channel was closed.
+func (inc *incarnation) hasEnded() bool {
+	select {
+	case <-inc.ended: // It brings nothing.
+		return true
+	default:
+		return false
+	}
+}
+
+// leave is discard without the deletion, of one whose consumer has ended.
+func (inc *incarnation) leave() {
+	if inc.lane.shared {
+		inc.abandon()
+	}
+	inc.lane.leave()
+	inc.forget()
+}
+
 // reason says why the broker closed the channel, nil if it did not.
 func (x *lane) reason() error {
 	x.calls.Lock()
@@ -322,6 +341,22 @@ func (c *conn) discardQueue(name string) bool {
 		return false
 	}
 	return true
+}
+
+// discardRestarted is discardQueue for a queue whose process may have ended. The broker starts such a process again, and a deletion
+// meanwhile can come to nothing, or (4.3.6) be answered by 541 INTERNAL_ERROR, which ends the connection of all. It answers how
+// many messages a queue has when the process is there, and so that is asked first.
+func (c *conn) discardRestarted(name string) {
+	if c.IsClosed() {
+		return
+	}
+	err := c.disposable(func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclarePassive(name, false, false, true, false, nil)
+		return err
+	})
+	if !queueGone(err) {
+		c.discardQueue(name)
+	}
 }
 
 // queueGone reports whether the broker said NOT_FOUND of a queue and not of an exchange, which only its text tells apart. That

@@ -3,16 +3,24 @@ package rabbitmq
 import (
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/warren-gateway/warren/broker"
 )
 
 // rebuild makes a new incarnation in the place of a lost one, however long that takes.
 func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
+	clearAway := func() {} // deletes the old one, of which remove knows nothing
 	if reason == broker.GapQueueLost {
 		q.src.often.Warn("queue lost; making it again", slog.String("stream", q.stream), slog.Any("error", lost.lane.reason()))
-		lost.discard() // first of all: remove knows nothing of it
+		if lost.hasEnded() {
+			lost.leave()
+			clearAway = sync.OnceFunc(func() { lost.conn.discardRestarted(lost.name) })
+		} else {
+			lost.discard()
+		}
 	}
+	defer clearAway()
 	select {
 	case q.change <- struct{}{}:
 	case <-q.closing:
@@ -29,11 +37,9 @@ func (q *queue) rebuild(lost *incarnation, reason broker.GapReason) {
 		}
 		err = q.reincarnate(c, reason)
 		if err == nil {
-			if reason == broker.GapQueueLost {
-				lost.conn.discardQueue(lost.name) // The first time the broker may have been starting it again, and have kept it.
-			}
 			return
 		}
+		clearAway() // It may be what is in the way, of a limit for one.
 		q.src.often.Warn("cannot make a queue again", slog.String("stream", q.stream), slog.Any("error", err))
 	}
 }

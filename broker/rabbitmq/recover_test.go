@@ -122,6 +122,20 @@ func (l loss) test(t *testing.T, solo int) {
 	eventually(t, "only the two living queues are left", func() bool { return len(subscriptionQueues(t, url)) == 2 })
 }
 
+// TestKilledQueueIsNotInTheWayOfTheNewOne: the broker starts it again, and where queues are limited there may be room for one.
+func TestKilledQueueIsNotInTheWayOfTheNewOne(t *testing.T) {
+	url := rabbittest.VHost(t)
+	newPublisher(t, url).declare("events", "topic")
+	s := newSource(t, url)
+	q := open(t, s, binding(t, "events", "k"))
+	eventually(t, "the canary sings", func() bool { return !s.canary.lastConfirmed().IsZero() })
+	rabbittest.Ctl(t, "-q", "set_vhost_limits", "-p", vhostOf(t, url), fmt.Sprintf(`{"max-queues": %d}`, len(queueNames(t, url, ""))))
+	killQueue(t, url, internals(t, q).name)
+	recovered(t, q, broker.GapQueueLost)
+	newPublisher(t, url).text("events", "k", "after")
+	wantBody(t, q, "after")
+}
+
 func TestQueueIsClosedWhileTheBrokerIsAway(t *testing.T) {
 	node := rabbittest.Private(t)
 	s := newSource(t, node.URL())
