@@ -19,7 +19,19 @@ const (
 	writeBytes = 128 << 10
 	// batchFrames is how many frames a round takes at most.
 	batchFrames = 128
+	// sharedBytes is how much has to be ready for a stream of a crowd before it is
+	// sent from a worker's sheets. Below, to copy costs no more.
+	sharedBytes = 8 << 10
+	// sheetBytes is how long a worker's sheets become, of which it has two: streams
+	// of a crowd are not all at the same place.
+	sheetBytes = 512 << 10
+	// sheetPatience is how many turns the sheets keep what nobody has use of, while
+	// they could have what others have.
+	sheetPatience = 8
 )
+
+// kinds is how many kinds of streams there are.
+const kinds = int(broker.WS) + 1
 
 // batch is what a stream's turn works with. It is a worker's, so that an idle
 // stream holds neither memory nor frames.
@@ -27,17 +39,27 @@ type batch struct {
 	frames []broker.Frame
 	// buf holds copies of small frames; it never grows, because vecs has parts of it.
 	buf  []byte
-	lies stretch // the events that buf has, while it has nothing else
-	open int     // where the part of buf begins that is not in vecs yet
+	open int // where the part of buf begins that is not in vecs yet
 	vecs [][]byte
 	rest net.Buffers // the part of vecs that is not written yet
 	size int         // bytes added since the last reset
+	// cut is how much of what is added first the socket has taken already, as the
+	// end of an earlier write.
+	cut int
 
 	// try writes rest to a descriptor, once, with its result in tried and
 	// tryErr. It is made once, because a closure per write would be garbage.
 	try    func(fd uintptr)
 	tried  int
 	tryErr error
+
+	// crowds are what the worker has for those that read by SSE, and for those by
+	// WebSocket. trySheet sends left bytes of the sheet from "from" on, which it moves.
+	crowds   [kinds]crowd
+	sheet    *sheet
+	from     int64
+	left     int
+	trySheet func(fd uintptr)
 
 	// quiet is how many more writes may go past Go's scheduler before one must
 	// not. A worker that finds no end of work has to let the scheduler know: its
@@ -65,12 +87,12 @@ func newBatch() *batch {
 		buf:    make([]byte, 0, coalesceBytes),
 		vecs:   make([][]byte, 0, 16),
 	}
-	b.try = b.tryOnce
+	b.try, b.trySheet = b.tryOnce, b.sendSheetOnce
 	return b
 }
 
 // forget leaves no reference to any frame: it would keep memory that its log
-// has evicted. A stretch in the buffer may be of use to the next stream.
+// has evicted.
 func (b *batch) forget() {
 	clear(b.frames)
 	b.frames = b.frames[:0]
@@ -83,7 +105,6 @@ func (b *batch) rested() { b.quiet = quietWrites }
 // reset makes the batch ready for what add adds.
 func (b *batch) reset() {
 	b.noPieces()
-	b.lies.forget()
 	b.buf = b.buf[:0]
 	b.open, b.size = 0, 0
 }
@@ -91,13 +112,6 @@ func (b *batch) reset() {
 func (b *batch) noPieces() {
 	clear(b.vecs)
 	b.vecs, b.rest = b.vecs[:0], nil
-}
-
-// whole makes p alone what is to be written.
-func (b *batch) whole(p []byte) {
-	b.noPieces()
-	b.vecs = append(b.vecs, p)
-	b.rest = b.vecs
 }
 
 // room reports whether head and body fit before a write is due.

@@ -74,7 +74,7 @@ func rawConn(conn net.Conn) syscall.RawConn {
 // write implements output; another worker takes the place of the one that calls
 // it.
 func (c *socket) write(b *batch) (whole bool, err error) {
-	c.srv.workers.block()
+	c.srv.workers.block(b)
 	defer c.srv.workers.unblock()
 	guard := guardStall(c.conn, c.srv.opts.WriteTimeout)
 	n, err := c.writev(b)

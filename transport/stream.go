@@ -253,9 +253,10 @@ func (st *stream) hasControl() bool { return st.ws != nil && st.ws.hasControl() 
 // says that there are any, as many per system call as fit.
 func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	sent := 0
+	b.cut = 0
 	if st.head == nil && !control {
-		if sent, whole, err = st.writeStretch(b); err != nil || sent == len(b.frames) {
-			return whole, err
+		if sent, b.cut = st.writeShared(b); sent == len(b.frames) {
+			return true, nil
 		}
 	}
 	var head [maxHeader]byte
@@ -278,22 +279,32 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 	return st.send(b, b.frames[sent:])
 }
 
-// writeStretch writes what a crowd shares: b.frames if they are small events of
-// the log, all of them. It returns how many it wrote; the rest is for write.
-func (st *stream) writeStretch(b *batch) (sent int, whole bool, err error) {
-	for sent < len(b.frames) {
-		p, n := b.together(st, b.frames[sent:])
-		if n == 0 {
-			break
-		}
-		b.whole(p)
-		if whole, err = st.put(b); err != nil {
-			return sent, whole, err
-		}
-		st.count(b.frames[sent:sent+n], len(p))
-		sent += n
+// writeShared writes b.frames from the worker's sheets if that is worth it, as
+// far as the socket takes them at once: not for a few bytes, and not unless
+// others are sent the same. It returns how many it wrote, and how much of the
+// next one.
+func (st *stream) writeShared(b *batch) (sent, cut int) {
+	if st.raw == nil || !shareable(b.frames) {
+		return 0, 0
 	}
-	return sent, true, nil
+	crowd, first := &b.crowds[st.transport], b.frames[0].Offset()
+	expected := crowd.seen.crowd(st, first, first+uint64(len(b.frames))-1)
+	for sent < len(b.frames) {
+		in, skip, n := crowd.find(b, st, b.frames[sent:], expected)
+		if n == 0 {
+			return sent, 0
+		}
+		from, to := in.lies.place(skip), in.lies.place(skip+n)
+		written := in.trySend(st.raw, b, from, to)
+		done, cut := in.passed(skip, n, from+written)
+		if done > 0 {
+			st.count(b.frames[sent:sent+done], written-cut)
+		}
+		if sent += done; done < n {
+			return sent, cut
+		}
+	}
+	return sent, 0
 }
 
 func (st *stream) parts(f broker.Frame, head *[maxHeader]byte) (before, body []byte) {
@@ -308,10 +319,13 @@ func (st *stream) parts(f broker.Frame, head *[maxHeader]byte) (before, body []b
 func (st *stream) send(b *batch, frames []broker.Frame) (whole bool, err error) {
 	size := b.size
 	b.seal()
+	b.advance(b.cut)
 	if whole, err = st.put(b); err == nil {
 		st.head = nil
 		st.count(frames, size)
 	}
+	whole = whole && (err == nil || b.cut == 0)
+	b.cut = 0
 	b.reset()
 	return whole, err
 }

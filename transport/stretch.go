@@ -2,84 +2,80 @@ package transport
 
 import "github.com/warren-gateway/warren/broker"
 
-// stretch says which consecutive events of which log lie in a batch's buffer, in
-// the form that streams of one kind have them in. A crowd reads the same events
-// one after the other, and who comes next finds them put together already, but
-// for the newest. It names the log and keeps no reference to its frames.
+// stretch says which consecutive events of which log lie one after the other
+// somewhere. It names the log and keeps no reference to its frames.
 type stretch struct {
-	stream    string // the log's name, which no other log ever has
-	transport broker.Transport
-	first     uint64 // offset of the first event, which is at least 1; 0 while the buffer has none
-	ends      []int  // where in the buffer each event ends
+	stream string // the log's name, which no other log ever has
+	first  uint64 // offset of the first event, which is at least 1; 0 while there is none
+	ends   []int  // where each event ends
 }
 
-// forget says that the buffer has something else.
+// forget says that there is nothing any more.
 func (r *stretch) forget() { r.first, r.ends = 0, r.ends[:0] }
 
-// together returns the bytes of the frames, of the first so many if not all fit
-// one write, and of how many. It returns 0 for frames that are not all events of
-// the log, or that are better written from where they lie. The bytes are good
-// until the buffer begins anew, here or by reset.
-func (b *batch) together(st *stream, frames []broker.Frame) (p []byte, n int) {
-	if !shareable(frames) {
-		return nil, 0
-	}
-	r, first := &b.lies, frames[0].Offset()
-	skip := first - r.first // how many events lie before these; a great many where they are older
-	if skip > uint64(len(r.ends)) || r.transport != st.transport || r.stream != st.att.Subscription().Stream() ||
-		!b.holds(frames[min(uint64(len(frames)), uint64(len(r.ends))-skip):]) {
-		skip = 0
-		b.buf = b.buf[:0]
-		*r = stretch{
-			stream: st.att.Subscription().Stream(), transport: st.transport, first: first, ends: r.ends[:0],
-		}
-	}
-	n = b.extend(st, frames, int(skip))
-	from := 0
-	if skip > 0 {
-		from = r.ends[skip-1]
-	}
-	return b.buf[from:r.ends[int(skip)+n-1]], n
+// begin says that the event at offset comes first.
+func (r *stretch) begin(st *stream, offset uint64) {
+	r.stream, r.first, r.ends = st.att.Subscription().Stream(), offset, r.ends[:0]
 }
 
-// shareable reports whether all frames are events of the log, small enough to be
-// copied. The first and the last tell: a stream's own come before the log's or
-// after them. One frame alone is not worth it, and is added as any other.
+// of reports whether it is of what st reads.
+func (r *stretch) of(st *stream) bool {
+	return r.first > 0 && r.stream == st.att.Subscription().Stream()
+}
+
+// next is the offset of the event that would come next.
+func (r *stretch) next() uint64 { return r.first + uint64(len(r.ends)) }
+
+// before returns how many events lie before the one at offset, and whether that
+// lies among them or would be next.
+func (r *stretch) before(st *stream, offset uint64) (skip int, ok bool) {
+	if !r.of(st) || offset < r.first || offset > r.next() {
+		return 0, false
+	}
+	return int(offset - r.first), true
+}
+
+// place returns where what lies behind the first skip events begins.
+func (r *stretch) place(skip int) int {
+	if skip == 0 {
+		return 0
+	}
+	return r.ends[skip-1]
+}
+
+// glance is what a worker remembers of what was sent last to a stream of a kind:
+// who comes next and wants the same is of a crowd.
+type glance struct {
+	stream      string
+	first, last uint64
+}
+
+// crowd reports whether the event at first was just sent to another stream of
+// st's log, and remembers for the next that those up to last are sent to st.
+func (g *glance) crowd(st *stream, first, last uint64) (seen bool) {
+	if stream := st.att.Subscription().Stream(); g.stream != stream {
+		*g = glance{stream: stream}
+	}
+	seen = g.first <= first && first <= g.last
+	if follows := first == g.last+1 && last-g.first < maxRounds*batchFrames; !follows {
+		g.first = first
+	}
+	g.last = last
+	return seen
+}
+
+// shareable reports whether all frames are events of the log, and large enough
+// together. The first and the last tell: a stream's own come before the log's or
+// after them.
 func shareable(frames []broker.Frame) bool {
-	if len(frames) < 2 || frames[0].Offset() == 0 || frames[len(frames)-1].Offset() == 0 {
-		return false
-	}
-	for i := range frames {
-		if len(frames[i].SSE()) >= bigFrame {
-			return false
-		}
-	}
-	return true
+	return len(frames) > 0 && frames[0].Offset() > 0 && frames[len(frames)-1].Offset() > 0 && longest(frames) >= sharedBytes
 }
 
-// holds reports whether the buffer has room for the frames. Their WebSocket form
-// is no longer than that of an event stream, which has more around the same JSON.
-func (b *batch) holds(frames []broker.Frame) bool {
-	room := cap(b.buf) - len(b.buf)
+// longest is how long the frames are at most. Their WebSocket form is no longer
+// than that of an event stream, which has more around the same JSON.
+func longest(frames []broker.Frame) (size int) {
 	for i := range frames {
-		room -= len(frames[i].SSE())
+		size += len(frames[i].SSE())
 	}
-	return room >= 0
-}
-
-// extend sees to it that the frames lie in the buffer behind the first skip
-// events, as far as there is room, and returns how many of them do. An empty
-// buffer has room for any.
-func (b *batch) extend(st *stream, frames []broker.Frame, skip int) (n int) {
-	r := &b.lies
-	var head [maxHeader]byte
-	for n = min(len(r.ends)-skip, len(frames)); n < len(frames); n++ {
-		before, body := st.parts(frames[n], &head)
-		if len(b.buf)+len(before)+len(body) > cap(b.buf) {
-			break
-		}
-		b.buf = append(append(b.buf, before...), body...)
-		r.ends = append(r.ends, len(b.buf))
-	}
-	return n
+	return size
 }

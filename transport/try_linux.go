@@ -44,12 +44,7 @@ func (b *batch) writeOnce(fd uintptr) (int, error) {
 	for _, p := range b.rest {
 		size += len(p)
 	}
-	quietly := b.quiet > 0 && size <= writeBytes
-	if quietly {
-		b.quiet = max(0, b.quiet-1-size/quietBytes)
-	} else {
-		b.quiet = quietWrites // the scheduler hears of this one
-	}
+	quietly := b.quietly(size)
 	switch one := len(b.rest) == 1; {
 	case one && quietly:
 		return sendQuietly(fd, b.rest[0])
@@ -59,6 +54,16 @@ func (b *batch) writeOnce(fd uintptr) (int, error) {
 		return b.sendPiecesQuietly(fd)
 	}
 	return unix.Writev(int(fd), b.rest) //nolint:wrapcheck // a system call's own
+}
+
+// quietly reports whether a write of so many bytes may go past Go's scheduler, and counts it.
+func (b *batch) quietly(size int) bool {
+	if b.quiet > 0 && size <= writeBytes {
+		b.quiet = max(0, b.quiet-1-size/quietBytes)
+		return true
+	}
+	b.quiet = quietWrites // the scheduler hears of this one
+	return false
 }
 
 // sendFlags say what the socket's mode says already, and spare a SIGPIPE that Go would ignore.

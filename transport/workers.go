@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/warren-gateway/warren/broker"
 )
 
 // workers run the turns of all hijacked streams. A stream has no goroutine
@@ -31,6 +33,10 @@ type workers struct {
 	idle   int        // those that wait in work and were not signalled
 	closed bool
 	gone   sync.WaitGroup
+	// spare has the sheets that no worker has, by kind of streams, and made is how
+	// many there are.
+	spare [kinds][]*sheets
+	made  [kinds]int
 }
 
 func newWorkers() *workers {
@@ -88,6 +94,9 @@ func (w *workers) run() {
 	for {
 		st, rested := w.take()
 		if st == nil {
+			w.mu.Lock()
+			w.returnSheets(b)
+			w.mu.Unlock()
 			return
 		}
 		if rested {
@@ -139,11 +148,40 @@ func (w *workers) next() *stream {
 	return st
 }
 
-// block says that the calling worker is about to wait for a client; unblock
-// that it does not any more.
-func (w *workers) block() {
+// takeSheets returns sheets for streams of a kind for a worker that has none, or
+// nil: there are as many as workers may run, and one that waits needs none.
+func (w *workers) takeSheets(kind broker.Transport) *sheets {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if n := len(w.spare[kind]); n > 0 {
+		s := w.spare[kind][n-1]
+		w.spare[kind] = w.spare[kind][:n-1]
+		return s
+	}
+	if w.made[kind] == w.limit {
+		return nil
+	}
+	w.made[kind]++ // the system that has refused once refuses again
+	return newSheets()
+}
+
+// returnSheets takes the sheets that b has. w.mu is held.
+func (w *workers) returnSheets(b *batch) {
+	for kind := range b.crowds {
+		if c := &b.crowds[kind]; c.sheets != nil {
+			w.spare[kind] = append(w.spare[kind], c.sheets)
+			c.sheets = nil
+		}
+	}
+}
+
+// block says that the calling worker is about to wait for a client with what b
+// has, and leaves its sheets to whoever takes its place; unblock says that it
+// does not wait any more.
+func (w *workers) block(b *batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.returnSheets(b)
 	w.active--
 	w.running.Add(-1)
 	w.summon()
@@ -165,4 +203,10 @@ func (w *workers) close() {
 	w.work.Broadcast()
 	w.mu.Unlock()
 	w.gone.Wait()
+	for kind := range w.spare {
+		for _, s := range w.spare[kind] {
+			s.close()
+		}
+		w.spare[kind] = nil
+	}
 }

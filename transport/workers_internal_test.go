@@ -291,7 +291,7 @@ func (o *countingOutput) write(b *batch) (whole bool, err error) {
 		}
 	}
 	if o.blocks > 0 && rand.IntN(o.blocks) == 0 {
-		o.workers.block()
+		o.workers.block(b)
 		runtime.Gosched()
 		o.workers.unblock()
 	}
