@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"time"
 
 	"github.com/warren-gateway/warren/broker"
 )
@@ -25,9 +26,16 @@ const (
 	// sheetBytes is how long a worker's sheets become, of which it has two: streams
 	// of a crowd are not all at the same place.
 	sheetBytes = 512 << 10
-	// sheetPatience is how many turns the sheets keep what nobody has use of, while
-	// they could have what others have.
+	// sheetReaders is how many streams have to be sent something for it to be worth
+	// putting it there.
+	sheetReaders = 3
+	// sheetPatience is how often the sheets keep what is of no use, while something
+	// else would be.
 	sheetPatience = 8
+	// sheetIdle is how long the sheets keep what nobody has use of.
+	sheetIdle = 10 * time.Second
+	// mostSheets is how many workers have sheets for streams of a kind at most.
+	mostSheets = 16
 )
 
 // kinds is how many kinds of streams there are.
@@ -56,8 +64,9 @@ type batch struct {
 	// crowds are what the worker has for those that read by SSE, and for those by
 	// WebSocket. trySheet sends left bytes of the sheet from "from" on, which it moves.
 	crowds   [kinds]crowd
+	again    bool // the turn has had a round that may be of a crowd
 	sheet    *sheet
-	from     int64
+	from     int
 	left     int
 	trySheet func(fd uintptr)
 
@@ -100,7 +109,14 @@ func (b *batch) forget() {
 }
 
 // rested says that the worker has waited for work since its last write.
-func (b *batch) rested() { b.quiet = quietWrites }
+func (b *batch) rested(now time.Duration) {
+	b.quiet = quietWrites
+	for i := range b.crowds {
+		if s := b.crowds[i].sheets; s != nil {
+			s.tidy(now)
+		}
+	}
+}
 
 // reset makes the batch ready for what add adds.
 func (b *batch) reset() {

@@ -6,7 +6,8 @@
 //
 // Frames are written in the order in which broker.Attachment.Next answers them,
 // each whole, none twice and none left out. As many as are ready go out in one
-// system call; a frame that finds its stream idle goes out at once. An answer
+// system call; a frame that finds its stream idle goes out at once. What many
+// streams are sent at a time is sent from the same memory (sheets.go). An answer
 // to a WebSocket request never overtakes a frame that was ready before it, and
 // answers keep the order of their requests.
 //

@@ -84,7 +84,7 @@ func (c *lateConn) SetWriteDeadline(at time.Time) error {
 // wait would be over at once.
 func TestDeadlineThatCameTooLateIsTakenAway(t *testing.T) {
 	conn := &lateConn{passed: make(chan struct{})}
-	srv := &Server{opts: Options{WriteTimeout: 20 * time.Millisecond}.withDefaults(), workers: newWorkers()}
+	srv := &Server{opts: Options{WriteTimeout: 20 * time.Millisecond}.withDefaults(), workers: newWorkers(nil)}
 	srv.workers.unblock() // the caller is a worker
 	b := newBatch()
 	b.rest = net.Buffers{[]byte("x")}

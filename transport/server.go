@@ -114,7 +114,7 @@ func New(opts Options) *Server {
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.wheel = newWheel(s.opts.Heartbeat, s.now)
 	s.poll = newPoller(s.opts.Logger)
-	s.workers = newWorkers()
+	s.workers = newWorkers(s.now)
 	s.helpers.Go(func() { s.wheel.run(s.base) })
 	s.helpers.Go(s.poll.run)
 	return s

@@ -17,17 +17,14 @@ type sheet struct {
 	fd   int
 	lies stretch
 	size int
+	sent int // bytes, to all sockets
 }
 
-// newSheets returns nil where the system has no such files, allows none that are large enough, or would have them on large
-// pages: of these, a client that reads a little here and there could hold hundreds.
+// newSheets returns nil where the system has no such files, or has them on pages
+// so large that a client that takes a little here and there could hold a lot.
 func newSheets() *sheets {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil || limit.Cur < sheetBytes {
-		return nil // a write beyond it would be a signal
-	}
-	if huge, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/shmem_enabled"); err == nil &&
-		(bytes.Contains(huge, []byte("[always]")) || bytes.Contains(huge, []byte("[force]"))) {
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil || limit.Cur < sheetBytes || !smallPages() {
 		return nil
 	}
 	newer, err := memoryFile()
@@ -40,6 +37,17 @@ func newSheets() *sheets {
 		return nil
 	}
 	return &sheets{newer: &sheet{fd: newer}, older: &sheet{fd: older}}
+}
+
+// smallPages reports whether files in memory are on small pages. See the kernel's
+// Documentation/admin-guide/mm/transhuge.rst for the setting, which is not there
+// without large ones.
+func smallPages() bool {
+	huge, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	if err == nil && !bytes.Contains(huge, []byte("[never]")) && !bytes.Contains(huge, []byte("[advise]")) && !bytes.Contains(huge, []byte("[deny]")) {
+		return false
+	}
+	return os.Getpagesize() <= sharedBytes
 }
 
 func memoryFile() (fd int, err error) {
@@ -56,30 +64,39 @@ func (s *sheets) close() {
 }
 
 // truncate frees the file's memory, but for what sockets refer to.
-func (t *sheet) truncate() { _ = unix.Ftruncate(t.fd, 0) }
+func (t *sheet) truncate() bool { return unix.Ftruncate(t.fd, 0) == nil }
 
-// append adds the pieces, n bytes in all.
-func (t *sheet) append(pieces [][]byte, n int) bool {
-	written, err := unix.Pwritev(t.fd, pieces, int64(t.size))
-	t.size += n
-	return err == nil && written == n
+// append adds b.rest.
+func (t *sheet) append(b *batch) bool {
+	list := b.iovecs()
+	//nolint:gosec // for the length of the call; the list is b's, and its pieces are b.rest's
+	n, _, errno := syscall.Syscall6(unix.SYS_PWRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(t.size), 0, 0)
+	clear(list)
+	t.size += b.size
+	return errno == 0 && int(n) == b.size
 }
 
 // trySend sends as much of the sheet between from and to as the socket takes
-// without waiting.
-func (t *sheet) trySend(raw syscall.RawConn, b *batch, from, to int) (written int) {
-	b.sheet, b.from, b.left = t, int64(from), to-from
+// without waiting. It returns false where the system does not do that at all.
+func (t *sheet) trySend(raw syscall.RawConn, b *batch, from, to int) (written int, ok bool) {
+	b.sheet, b.from, b.left, b.tryErr = t, from, to-from, nil
 	err := raw.Control(b.trySheet)
 	b.sheet = nil
 	if err != nil {
-		return 0 // the write that follows finds out
+		return 0, true // the write that follows finds out, as with errors of the socket
 	}
-	return int(b.from) - from
+	written = b.from - from
+	t.sent += written
+	switch b.tryErr { //nolint:errorlint // a system call's own
+	case unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EINVAL, unix.EOPNOTSUPP:
+		return written, false
+	}
+	return written, true
 }
 
 func (b *batch) sendSheetOnce(fd uintptr) {
 	quietly, errno := b.quietly(b.left), unix.EINTR
-	for errno == unix.EINTR { // another error is one of the write that follows, too
+	for errno == unix.EINTR {
 		if quietly { // see sendQuietly
 			//nolint:gosec // b.from is the caller's, for the length of the call
 			_, _, errno = syscall.RawSyscall6(unix.SYS_SENDFILE, fd, uintptr(b.sheet.fd), uintptr(unsafe.Pointer(&b.from)), uintptr(b.left), 0, 0)
@@ -87,5 +104,8 @@ func (b *batch) sendSheetOnce(fd uintptr) {
 			//nolint:gosec // the same
 			_, _, errno = syscall.Syscall6(unix.SYS_SENDFILE, fd, uintptr(b.sheet.fd), uintptr(unsafe.Pointer(&b.from)), uintptr(b.left), 0, 0)
 		}
+	}
+	if errno != 0 {
+		b.tryErr = errno
 	}
 }

@@ -1,33 +1,36 @@
 package transport
 
-import "github.com/warren-gateway/warren/broker"
+import (
+	"time"
+
+	"github.com/warren-gateway/warren/broker"
+)
 
 // crowd is what a worker has for streams of one kind that are sent the same.
 type crowd struct {
-	seen   glance
-	sheets *sheets // nil until there is a crowd
+	seen     glance
+	expected bool    // others are sent what the stream of this turn is
+	sheets   *sheets // nil until there is a crowd
 }
 
 // find returns where the first of the frames lie for st: n of them, in the sheet,
-// behind skip others. It returns 0 where they are not in sheets, and shall not be: if
-// others are sent the same is for expected to say.
-func (c *crowd) find(b *batch, st *stream, frames []broker.Frame, expected bool) (in *sheet, skip, n int) {
-	if c.sheets != nil {
-		if in, skip, n = c.sheets.find(b, st, frames); n > 0 {
-			c.sheets.misses = 0
-			return in, skip, n
-		}
+// behind skip others. It returns 0 where they do not; it puts them there if others
+// are expected, or where the sheets go on with what many have had use of.
+func (c *crowd) find(b *batch, st *stream, frames []broker.Frame) (in *sheet, skip, n int) {
+	if c.sheets == nil {
+		c.sheets = st.srv.workers.takeSheets(st.transport, c.expected)
 	}
-	if !expected {
+	s := c.sheets
+	if s == nil || s.refused {
 		return nil, 0, 0
 	}
-	if c.sheets == nil {
-		c.sheets = st.srv.workers.takeSheets(st.transport)
+	if in, skip, n = s.find(b, st, frames, c.expected); n == 0 && c.expected && !s.refused {
+		in, skip, n = s.turnTo(b, st, frames)
 	}
-	if c.sheets == nil {
-		return nil, 0, 0
+	if n > 0 {
+		s.used = st.srv.now()
 	}
-	return c.sheets.turnTo(b, st, frames)
+	return in, skip, n
 }
 
 // sheets are where a worker keeps what a crowd reads: the newest events of one
@@ -42,15 +45,19 @@ func (c *crowd) find(b *batch, st *stream, frames []broker.Frame, expected bool)
 // sockets refer to when the last has let go.
 type sheets struct {
 	newer, older *sheet
-	// misses is how many turns in a row had no use of what is here, and would have
-	// had of something else.
+	// misses is how often in a row what is here was of no use, and something else
+	// would have been.
 	misses int
+	used   time.Duration // when, on the server's clock
+	// refused says that the system does not do what is needed. It is not asked again.
+	refused bool
 }
 
 // find is crowd.find for frames that are there or come next.
-func (s *sheets) find(b *batch, st *stream, frames []broker.Frame) (in *sheet, skip, n int) {
+func (s *sheets) find(b *batch, st *stream, frames []broker.Frame, expected bool) (in *sheet, skip, n int) {
 	first := frames[0].Offset()
 	if skip, ok := s.older.lies.before(st, first); ok && skip < len(s.older.lies.ends) {
+		s.misses = 0
 		return s.older, skip, min(len(s.older.lies.ends)-skip, len(frames))
 	}
 	skip, ok := s.newer.lies.before(st, first)
@@ -58,27 +65,33 @@ func (s *sheets) find(b *batch, st *stream, frames []broker.Frame) (in *sheet, s
 		return nil, 0, 0
 	}
 	there := min(len(s.newer.lies.ends)-skip, len(frames))
+	if there > 0 {
+		s.misses = 0
+	}
 	switch missing := frames[there:]; {
+	case len(missing) == 0:
+		return s.newer, skip, there
+	case there == 0 && !expected && !s.newer.worthwhile():
+		return nil, 0, 0
 	case s.newer.size+longest(missing) <= sheetBytes:
-		if !s.newer.fill(b, st, missing) {
+		if !s.fill(b, st, missing) {
 			return nil, 0, 0
 		}
 		return s.newer, skip, len(frames)
 	case there > 0: // the next sheet has the others
 		return s.newer, skip, there
 	}
-	s.newer, s.older = s.older, s.newer
 	return s.begin(b, st, frames)
 }
 
-// begin has the newer sheet begin anew with the frames.
+// begin has the older sheet begin anew with the frames, as the newer one.
 func (s *sheets) begin(b *batch, st *stream, frames []broker.Frame) (in *sheet, skip, n int) {
-	s.newer.reset()
-	if longest(frames) > sheetBytes {
+	s.newer, s.older = s.older, s.newer
+	if s.reset(s.newer); s.refused {
 		return nil, 0, 0
 	}
 	s.newer.lies.begin(st, frames[0].Offset())
-	if !s.newer.fill(b, st, frames) {
+	if !s.fill(b, st, frames) {
 		return nil, 0, 0
 	}
 	return s.newer, 0, len(frames)
@@ -93,45 +106,61 @@ func (s *sheets) turnTo(b *batch, st *stream, frames []broker.Frame) (in *sheet,
 		return nil, 0, 0
 	}
 	s.misses = 0
-	s.newer, s.older = s.older, s.newer
 	return s.begin(b, st, frames)
 }
 
-// fill adds the frames. After false the sheet has nothing.
-func (t *sheet) fill(b *batch, st *stream, frames []broker.Frame) bool {
-	if len(frames) == 0 {
-		return true
+// fill adds the frames to the newer sheet, where there is room for them.
+func (s *sheets) fill(b *batch, st *stream, frames []broker.Frame) bool {
+	t := s.newer
+	if t.size != t.lies.place(len(t.lies.ends)) { // an earlier turn has panicked
+		s.reset(t)
+		return false
 	}
 	var head [maxHeader]byte
 	b.reset()
 	for i := range frames {
 		before, body := st.parts(frames[i], &head)
-		if !b.room(len(before)+len(body)) && !t.take(b) {
+		if !b.room(len(before)+len(body)) && !s.take(b) {
 			return false
 		}
 		b.add(before, body)
 		t.lies.ends = append(t.lies.ends, t.size+b.size)
 	}
-	return t.take(b)
+	return s.take(b)
 }
 
-// take moves what was added to b here.
-func (t *sheet) take(b *batch) bool {
+// take moves what was added to b to the newer sheet.
+func (s *sheets) take(b *batch) bool {
 	b.seal()
-	ok := t.append(b.rest, b.size)
+	ok := s.newer.append(b)
 	b.reset()
 	if !ok {
-		t.reset()
+		s.reset(s.newer)
+		s.refused = true
 	}
 	return ok
 }
 
-// reset begins anew.
-func (t *sheet) reset() {
+// reset has a sheet have nothing.
+func (s *sheets) reset(t *sheet) {
 	t.lies.forget()
-	t.size = 0
-	t.truncate()
+	t.size, t.sent = 0, 0
+	if !t.truncate() { // what comes would overwrite what sockets refer to
+		s.refused = true
+	}
 }
+
+// tidy frees what nobody has had use of for a while.
+func (s *sheets) tidy(now time.Duration) {
+	if now-s.used > sheetIdle && s.newer.size+s.older.size > 0 {
+		s.reset(s.newer)
+		s.reset(s.older)
+	}
+}
+
+// worthwhile reports whether what lies in the sheet was sent to so many that it
+// is worth it, or cannot be known yet.
+func (t *sheet) worthwhile() bool { return t.size < writeBytes || t.sent >= sheetReaders*t.size }
 
 // passed returns how many of the n events behind the first skip end before upTo,
 // and how much of the next one does.

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,14 +23,14 @@ func lying(b *batch, kind broker.Transport) (s [2]stretch) {
 	return s
 }
 
-// TestCrowdSharesWhatIsPutTogether looks at what is put into the sheets, of which streams of each kind have their own: by the
-// second reader what it is sent, so far as that is not there, and by those after it nothing. One reader alone puts nothing there.
+// TestCrowdSharesWhatIsPutTogether looks at what is put into the sheets, of which streams of each kind have their own: when so
+// many have been sent it that it is worth it, and then by who is the first to be sent more, and by nobody else.
 func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newStretchWorld(t)
 		defer w.close()
 		log, b := w.logs[0], w.batches[0]
-		for range 3 {
+		for range sheetReaders + 2 {
 			w.attach(t, log, broker.SSE, 0, false)
 			w.attach(t, log, broker.WS, 0, false)
 		}
@@ -37,26 +39,62 @@ func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 		}
 		size := rapid.SampledFrom([]int{250, 3000}).Draw(t, "size")
 		few := 1 + sharedBytes/size
-		for round := range rapid.IntRange(1, 5).Draw(t, "rounds") {
-			w.publish(t, log, rapid.IntRange(40, 100).Draw(t, "messages"), size)
+		for round := range rapid.IntRange(1, 3).Draw(t, "rounds") {
+			w.publish(t, log, rapid.IntRange(40, 90).Draw(t, "messages"), size)
 			for i, r := range w.readers {
 				i /= kinds
 				before := lying(b, r.kind)
 				w.turn(t, r, b)
 				after := lying(b, r.kind)
 				there := after[0].first > 0 && after[0].next()+uint64(few) > log.sent // but for a rest that is too small
-				switch alone := round == 0 && i == 0; {
-				case alone && there:
-					t.Fatal("a reader alone puts something there")
-				case i > 0 && !there:
+				switch {
+				case round == 0 && i < sheetReaders && after[0].first > 0:
+					t.Fatalf("reader %d puts something there", i)
+				case i >= sheetReaders && !there:
 					t.Fatalf("round %d, reader %d: the next would be event %d, and %d were sent", round, i, after[0].next(), log.sent)
-				case i > 1 && !same(before, after):
+				case i > sheetReaders && !same(before, after):
 					t.Fatalf("round %d, reader %d has put something there", round, i)
 				}
 			}
 		}
 		w.check(t)
 	})
+}
+
+// TestReaderThatIsLeftAlonePutsNothingThere, after a while.
+func TestReaderThatIsLeftAlonePutsNothingThere(t *testing.T) {
+	w := newStretchWorld(t)
+	defer w.close()
+	log, b := w.logs[0], w.batches[0]
+	crowded(t, w, log, b)
+	for range 10 {
+		w.publish(t, log, 100, 1000)
+		w.turn(t, w.readers[0], b)
+	}
+	if s := lying(b, broker.SSE); s[0].next() > log.sent-500 {
+		t.Errorf("what the last one is sent lies there, too: up to event %d of %d", s[0].next(), log.sent)
+	}
+	w.check(t)
+}
+
+// crowded has readers by SSE for whom something lies in the sheets.
+func crowded(t *testing.T, w *stretchWorld, log *stretchLog, b *batch) {
+	t.Helper()
+	for range sheetReaders + 2 {
+		w.attach(t, log, broker.SSE, 0, false)
+	}
+	for range 2 {
+		for _, r := range w.readers {
+			w.turn(t, r, b)
+		}
+		w.publish(t, log, 100, 250)
+	}
+	for _, r := range w.readers {
+		w.turn(t, r, b)
+	}
+	if s := lying(b, broker.SSE); s[0].next() != log.sent+1 {
+		t.Fatalf("the next would be event %d, and %d were sent", s[0].next(), log.sent)
+	}
 }
 
 func same(a, b [2]stretch) bool {
@@ -73,7 +111,7 @@ func TestWhatWaitsInASocketIsNotOverwritten(t *testing.T) {
 	w := newStretchWorld(t)
 	defer w.close()
 	log, b := w.logs[0], w.batches[0]
-	for _, idle := range []bool{false, false, true, true, true} {
+	for _, idle := range []bool{false, false, false, false, true, true, true} {
 		w.attach(t, log, broker.SSE, 0, idle)
 	}
 	begun := 0
@@ -99,7 +137,7 @@ func TestSocketsTakeInPartsWhatReadersShare(t *testing.T) {
 	defer w.close()
 	log, b := w.logs[0], w.batches[0]
 	waited := 0
-	for _, kind := range []broker.Transport{broker.SSE, broker.SSE, broker.SSE, broker.WS, broker.WS, broker.WS} {
+	for _, kind := range slices.Repeat([]broker.Transport{broker.SSE, broker.WS}, sheetReaders+2) {
 		w.attach(t, log, kind, 0, false)
 	}
 	for _, r := range w.readers {
@@ -130,50 +168,203 @@ func (o waitingOutput) write(b *batch) (whole bool, err error) {
 	return o.output.write(b)
 }
 
-// TestSheetsAreHandedOn: who waits for a client leaves its sheets to who takes its place, with what lies there, which is of use
-// to streams of the same kind alone; and there are never more than workers may run.
-func TestSheetsAreHandedOn(t *testing.T) {
-	w := newWorkers()
-	w.active = w.limit
-	w.running.Store(int32(w.limit)) // nobody is summoned
-	var waits *batch
-	for range w.limit {
-		for kind := range kinds {
-			waits = newBatch()
-			if waits.crowds[kind].sheets = w.takeSheets(broker.Transport(kind)); waits.crowds[kind].sheets == nil {
-				t.Fatal("no sheets")
-			}
-			defer waits.crowds[kind].sheets.close()
-		}
-	}
-	if w.takeSheets(broker.SSE) != nil || w.takeSheets(broker.WS) != nil {
-		t.Fatalf("more sheets than %d workers", w.limit)
-	}
-	given := waits.crowds[broker.WS].sheets
-	w.block(waits)
-	if waits.crowds[broker.WS].sheets != nil || w.takeSheets(broker.SSE) != nil || w.takeSheets(broker.WS) != given {
-		t.Error("the sheets were not handed on")
-	}
-}
-
-// TestSheetThatTakesNothingHasNothing: what the system refuses to keep is written from where it lies.
-func TestSheetThatTakesNothingHasNothing(t *testing.T) {
+// TestByeFollowsOnlyWholeFramesOfACrowd has a client that reads nothing of what the others are sent until its socket is full: a
+// bye may follow what it has if that ends with a whole frame.
+func TestByeFollowsOnlyWholeFramesOfACrowd(t *testing.T) {
 	w := newStretchWorld(t)
 	defer w.close()
 	log, b := w.logs[0], w.batches[0]
-	refused := &sheets{newer: &sheet{fd: -1}, older: &sheet{fd: -1}}
-	b.crowds[broker.WS].sheets = refused
-	for range 4 {
-		w.attach(t, log, broker.WS, 0, false)
+	crowded(t, w, log, b)
+	for try := range 100 {
+		w.attach(t, log, broker.SSE, log.sent, true)
+		r := w.readers[len(w.readers)-1]
+		w.readers = w.readers[:len(w.readers)-1]
+		defer r.peer.Close()
+		r.out = slowOutput{r.out}
+		end := ending{}
+		for end.reason == "" {
+			w.publish(t, log, 100, 1000+try)
+			for _, r := range w.readers {
+				w.turn(t, r, b)
+			}
+			end, _ = r.flush(b)
+			b.forget()
+		}
+		r.out.close()
+		go r.read()
+		got := <-r.got
+		whole := bytes.HasSuffix(got, []byte("\n\n"))
+		if end.whole && !whole || end.reason != ReasonSlowReader {
+			t.Fatalf("%s after %q, and whole is %v", end.reason, got[max(0, len(got)-20):], end.whole)
+		}
+		if !whole {
+			w.check(t)
+			return
+		}
 	}
+	t.Error("each of 100 sockets was full at the end of a frame")
+}
+
+// TestSheetsAreHandedOn: who waits for a client leaves its sheets to who takes its place, and what lies there is of use at
+// once, to streams of the same kind alone.
+func TestSheetsAreHandedOn(t *testing.T) {
+	w := newStretchWorld(t)
+	defer w.close()
+	log := w.logs[0]
+	crowded(t, w, log, w.batches[0])
+	w.publish(t, log, 100, 250)
+	for _, r := range w.readers[1:] {
+		w.turn(t, r, w.batches[0])
+	}
+	before, sheets := lying(w.batches[0], broker.SSE), w.batches[0].crowds[broker.SSE].sheets
+	w.server.workers.block(w.batches[0])
+	w.server.workers.unblock()
+	if w.batches[0].crowds[broker.SSE].sheets != nil {
+		t.Fatal("who waits keeps its sheets")
+	}
+	w.attach(t, log, broker.WS, log.sent, false)
+	w.turn(t, w.readers[len(w.readers)-1], w.batches[1])
+	sent := sheets.newer.sent
+	w.turn(t, w.readers[0], w.batches[1])
+	if w.batches[1].crowds[broker.SSE].sheets != sheets || w.batches[1].crowds[broker.WS].sheets != nil ||
+		!same(before, lying(w.batches[1], broker.SSE)) || sheets.newer.sent == sent {
+		t.Error("what lies there was of no use")
+	}
+	w.check(t)
+}
+
+// TestSheetsAreBounded: there are no more than workers may run.
+func TestSheetsAreBounded(t *testing.T) {
+	w := newWorkers(nil)
+	for range w.limit {
+		for kind := range broker.Transport(kinds) {
+			s := w.takeSheets(kind, true)
+			if s == nil {
+				t.Fatal("no sheets")
+			}
+			defer s.close()
+		}
+	}
+	if w.takeSheets(broker.SSE, true) != nil || w.takeSheets(broker.WS, true) != nil {
+		t.Errorf("more sheets than %d workers", w.limit)
+	}
+}
+
+// TestWhatIsTooLargeLeavesTheRest: a message that no sheet has room for leaves what lies there.
+func TestWhatIsTooLargeLeavesTheRest(t *testing.T) {
+	w := newStretchWorld(t)
+	defer w.close()
+	log, b := w.logs[0], w.batches[0]
+	crowded(t, w, log, b)
+	before := lying(b, broker.SSE)
+	w.publish(t, log, 1, sheetBytes)
+	for _, r := range w.readers {
+		w.turn(t, r, b)
+	}
+	if !same(before, lying(b, broker.SSE)) {
+		t.Error("something else lies there")
+	}
+	w.check(t)
+}
+
+// TestIdleSheetsAreFreed, and serve the next crowd.
+func TestIdleSheetsAreFreed(t *testing.T) {
+	w := newStretchWorld(t)
+	defer w.close()
+	log, b := w.logs[0], w.batches[0]
+	crowded(t, w, log, b)
+	s := b.crowds[broker.SSE].sheets
+	b.rested(s.used + sheetIdle)
+	if s.newer.size == 0 {
+		t.Error("freed too early")
+	}
+	b.rested(s.used + sheetIdle + 1)
+	var stat unix.Stat_t
+	if err := unix.Fstat(s.newer.fd, &stat); err != nil || stat.Blocks != 0 || s.newer.size != 0 || len(s.newer.lies.ends) != 0 {
+		t.Errorf("%d blocks left, %v", stat.Blocks, err)
+	}
+	w.publish(t, log, 100, 250)
+	for _, r := range w.readers {
+		w.turn(t, r, b)
+	}
+	if s := lying(b, broker.SSE); s[0].next() != log.sent+1 {
+		t.Error("nothing lies there for the next")
+	}
+	w.check(t)
+}
+
+// TestSystemThatRefusesIsNotAskedAgain has it refuse what sheets need, with readers whose sockets refer to what lies there
+// already: each gets what is its own, by ordinary writes.
+func TestSystemThatRefusesIsNotAskedAgain(t *testing.T) {
+	for name, refuse := range map[string]func(*testing.T, *sheet) error{
+		"ftruncate": func(_ *testing.T, s *sheet) error { // what comes would overwrite what sockets refer to
+			_, err := unix.FcntlInt(uintptr(s.fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK)
+			return err
+		},
+		"pwritev": func(_ *testing.T, s *sheet) error {
+			fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(s.fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd) //nolint:errcheck // it was for reading
+			return unix.Dup3(fd, s.fd, unix.O_CLOEXEC)
+		},
+		"sendfile": func(t *testing.T, s *sheet) error { return unix.Dup3(pipe(t), s.fd, unix.O_CLOEXEC) },
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, refuse) })
+	}
+}
+
+func refused(t *testing.T, refuse func(*testing.T, *sheet) error) {
+	t.Helper()
+	w := newStretchWorld(t)
+	defer w.close()
+	log, b := w.logs[0], w.batches[0]
+	s := sealable(t)
+	b.crowds[broker.SSE].sheets = s
+	crowded(t, w, log, b)
 	for range 3 {
-		w.publish(t, log, 100, 250)
+		w.attach(t, log, broker.SSE, log.sent, true)
+	}
+	for _, sheet := range []*sheet{s.newer, s.older} {
+		if err := refuse(t, sheet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 30 {
+		w.publish(t, log, 100, 1000)
 		for _, r := range w.readers {
 			w.turn(t, r, b)
 		}
 	}
-	if b.crowds[broker.WS].sheets != refused || len(refused.newer.lies.ends) > 0 || len(refused.older.lies.ends) > 0 {
-		t.Error("what is not there is said to be")
+	if b.crowds[broker.SSE].sheets != s || !s.refused {
+		t.Error("the sheets are in use")
 	}
 	w.check(t)
+}
+
+func pipe(t *testing.T) int {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
+	})
+	return fds[0]
+}
+
+// sealable returns sheets whose files may be sealed.
+func sealable(t *testing.T) *sheets {
+	t.Helper()
+	s := &sheets{newer: &sheet{}, older: &sheet{}}
+	for _, sheet := range []*sheet{s.newer, s.older} {
+		var err error
+		if sheet.fd, err = unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
 }

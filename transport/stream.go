@@ -153,6 +153,7 @@ func (st *stream) turn(b *batch) {
 
 // flush writes what is ready. more says that there may be more at once.
 func (st *stream) flush(b *batch) (end ending, more bool) {
+	b.again = false
 	flags := st.flags.Swap(flagRunning)
 	if end = st.ending(flags); end.reason != "" {
 		return end, false
@@ -287,15 +288,21 @@ func (st *stream) writeShared(b *batch) (sent, cut int) {
 	if st.raw == nil || !shareable(b.frames) {
 		return 0, 0
 	}
-	crowd, first := &b.crowds[st.transport], b.frames[0].Offset()
-	expected := crowd.seen.crowd(st, first, first+uint64(len(b.frames))-1)
+	c := &b.crowds[st.transport]
+	if !b.again { // of the rounds of a turn the first tells
+		b.again, c.expected = true, c.seen.repeats(st, b.frames[0].Offset())
+	}
+	c.seen.sent(b.frames[len(b.frames)-1].Offset())
 	for sent < len(b.frames) {
-		in, skip, n := crowd.find(b, st, b.frames[sent:], expected)
+		in, skip, n := c.find(b, st, b.frames[sent:])
 		if n == 0 {
 			return sent, 0
 		}
 		from, to := in.lies.place(skip), in.lies.place(skip+n)
-		written := in.trySend(st.raw, b, from, to)
+		written, ok := in.trySend(st.raw, b, from, to)
+		if !ok {
+			c.sheets.refused = true
+		}
 		done, cut := in.passed(skip, n, from+written)
 		if done > 0 {
 			st.count(b.frames[sent:sent+done], written-cut)

@@ -43,32 +43,40 @@ func (r *stretch) place(skip int) int {
 	return r.ends[skip-1]
 }
 
-// glance is what a worker remembers of what was sent last to a stream of a kind:
+// glance is what a worker remembers of what was sent last to streams of a kind:
 // who comes next and wants the same is of a crowd.
 type glance struct {
 	stream      string
 	first, last uint64
+	streams     int // how many in a row were sent some of it
 }
 
-// crowd reports whether the event at first was just sent to another stream of
-// st's log, and remembers for the next that those up to last are sent to st.
-func (g *glance) crowd(st *stream, first, last uint64) (seen bool) {
-	if stream := st.att.Subscription().Stream(); g.stream != stream {
-		*g = glance{stream: stream}
+// repeats reports whether the event at first was just sent to as many streams of
+// st's log as make a crowd, and remembers for the next that it is sent to st.
+func (g *glance) repeats(st *stream, first uint64) bool {
+	stream, before := st.att.Subscription().Stream(), 0
+	if g.stream == stream && g.first <= first && first <= g.last {
+		before = g.streams
 	}
-	seen = g.first <= first && first <= g.last
-	if follows := first == g.last+1 && last-g.first < maxRounds*batchFrames; !follows {
-		g.first = first
+	if before == 0 || g.last-g.first > maxRounds*batchFrames {
+		*g = glance{stream: stream, first: first, last: first}
 	}
-	g.last = last
-	return seen
+	g.streams = before + 1
+	return before >= sheetReaders
 }
 
-// shareable reports whether all frames are events of the log, and large enough
-// together. The first and the last tell: a stream's own come before the log's or
-// after them.
+// sent remembers that st was sent what comes up to last, too.
+func (g *glance) sent(last uint64) { g.last = max(g.last, last) }
+
+// shareable reports whether all frames are events of the log, as large together as
+// is worth it and fits. The first and the last tell: a stream's own come before the
+// log's or after them.
 func shareable(frames []broker.Frame) bool {
-	return len(frames) > 0 && frames[0].Offset() > 0 && frames[len(frames)-1].Offset() > 0 && longest(frames) >= sharedBytes
+	if len(frames) == 0 || frames[0].Offset() == 0 || frames[len(frames)-1].Offset() == 0 {
+		return false
+	}
+	size := longest(frames)
+	return size >= sharedBytes && size <= sheetBytes
 }
 
 // longest is how long the frames are at most. Their WebSocket form is no longer

@@ -26,7 +26,7 @@ func TestWhatReadersShareIsWhatEachWouldGet(t *testing.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
 				size := rapid.SampledFrom([]int{1, 250, 1000, bigFrame - 300, 3000, coalesceBytes, writeBytes + 10}).Draw(t, "size")
 				messages := rapid.SampledFrom([]int{1, 2, 40, batchFrames + 20}).Draw(t, "messages")
-				w.publish(t, log, min(messages, 200_000/size), size)
+				w.publish(t, log, min(messages, 1+200_000/size), size)
 			},
 			"attach": func(t *rapid.T) {
 				log := rapid.SampledFrom(w.logs).Draw(t, "log")
@@ -239,6 +239,9 @@ func (w *stretchWorld) check(t rapid.TB) {
 			go r.read()
 		}
 		got, want := append(<-r.got, r.rest...), w.want(t, r)
+		if uint64(len(got)) != r.written {
+			t.Fatalf("reader %d got %d bytes, and %d were counted", i, len(got), r.written)
+		}
 		answer := broker.PongFrame([]byte(`"answer"`)).JSON()
 		answer = append(appendHeader(nil, opText, len(answer)), answer...)
 		if n := bytes.Count(got, answer); n != r.answers && !r.full {

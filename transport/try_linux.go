@@ -88,8 +88,8 @@ type pieces struct {
 	list []unix.Iovec
 }
 
-// sendPiecesQuietly sends b.rest by sendmsg(2), in the same way.
-func (b *batch) sendPiecesQuietly(fd uintptr) (n int, err error) {
+// iovecs returns b.rest as system calls take it. It has to be cleared after use.
+func (b *batch) iovecs() []unix.Iovec {
 	list := b.pieces.list[:0]
 	for _, p := range b.rest {
 		piece := unix.Iovec{Base: unsafe.SliceData(p)} //nolint:gosec // as above
@@ -97,6 +97,12 @@ func (b *batch) sendPiecesQuietly(fd uintptr) (n int, err error) {
 		list = append(list, piece)
 	}
 	b.pieces.list = list
+	return list
+}
+
+// sendPiecesQuietly sends b.rest by sendmsg(2), in the same way.
+func (b *batch) sendPiecesQuietly(fd uintptr) (n int, err error) {
+	list := b.iovecs()
 	b.pieces.head.Iov = unsafe.SliceData(list) //nolint:gosec // the same
 	b.pieces.head.SetIovlen(len(list))
 	//nolint:gosec // the same

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/warren-gateway/warren/broker"
 )
@@ -18,7 +19,8 @@ import (
 // A turn must not keep others waiting, so a worker says when it is about to
 // block, and another takes its place.
 type workers struct {
-	limit int // how many may run, those that are blocked not counted
+	limit int                  // how many may run, those that are blocked not counted
+	now   func() time.Duration // the server's clock
 
 	// pushed has the streams that were queued last, the newest first, linked by
 	// stream.after: whoever wakes thousands of streams takes no lock for each.
@@ -33,14 +35,14 @@ type workers struct {
 	idle   int        // those that wait in work and were not signalled
 	closed bool
 	gone   sync.WaitGroup
-	// spare has the sheets that no worker has, by kind of streams, and made is how
-	// many there are.
-	spare [kinds][]*sheets
-	made  [kinds]int
+	// spare has the sheets that no worker has, by kind of streams, spares how many
+	// these are, and made how many there are in all.
+	spare        [kinds][]*sheets
+	spares, made [kinds]atomic.Int32
 }
 
-func newWorkers() *workers {
-	w := &workers{limit: max(2, runtime.GOMAXPROCS(0))}
+func newWorkers(now func() time.Duration) *workers {
+	w := &workers{limit: max(2, runtime.GOMAXPROCS(0)), now: now}
 	w.work.L = &w.mu
 	return w
 }
@@ -100,7 +102,7 @@ func (w *workers) run() {
 			return
 		}
 		if rested {
-			b.rested()
+			b.rested(w.now())
 		}
 		st.turn(b)
 		b.forget()
@@ -149,19 +151,24 @@ func (w *workers) next() *stream {
 }
 
 // takeSheets returns sheets for streams of a kind for a worker that has none, or
-// nil: there are as many as workers may run, and one that waits needs none.
-func (w *workers) takeSheets(kind broker.Transport) *sheets {
+// nil. It takes those that a worker has left that waits for its client, or makes
+// some that are wanted if there are not as many yet as there may be.
+func (w *workers) takeSheets(kind broker.Transport, wanted bool) *sheets {
+	if w.spares[kind].Load() == 0 && (!wanted || int(w.made[kind].Load()) == min(w.limit, mostSheets)) {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.spare[kind]); n > 0 {
 		s := w.spare[kind][n-1]
 		w.spare[kind] = w.spare[kind][:n-1]
+		w.spares[kind].Store(int32(n - 1))
 		return s
 	}
-	if w.made[kind] == w.limit {
+	if !wanted || int(w.made[kind].Load()) == min(w.limit, mostSheets) {
 		return nil
 	}
-	w.made[kind]++ // the system that has refused once refuses again
+	w.made[kind].Add(1) // where the system refuses, nobody asks more often
 	return newSheets()
 }
 
@@ -170,6 +177,7 @@ func (w *workers) returnSheets(b *batch) {
 	for kind := range b.crowds {
 		if c := &b.crowds[kind]; c.sheets != nil {
 			w.spare[kind] = append(w.spare[kind], c.sheets)
+			w.spares[kind].Store(int32(len(w.spare[kind])))
 			c.sheets = nil
 		}
 	}
