@@ -26,8 +26,8 @@ const (
 	// sheetBytes is how long a worker's sheets become, of which it has two: streams
 	// of a crowd are not all at the same place.
 	sheetBytes = 512 << 10
-	// sheetReaders is how many streams have to be sent something for it to be worth
-	// putting it there.
+	// sheetReaders is how many streams, besides the one whose turn it is, have to be
+	// sent something for it to be worth putting it there.
 	sheetReaders = 3
 	// sheetPatience is how often the sheets keep what is of no use, while something
 	// else would be.
@@ -109,14 +109,7 @@ func (b *batch) forget() {
 }
 
 // rested says that the worker has waited for work since its last write.
-func (b *batch) rested(now time.Duration) {
-	b.quiet = quietWrites
-	for i := range b.crowds {
-		if s := b.crowds[i].sheets; s != nil {
-			s.tidy(now)
-		}
-	}
-}
+func (b *batch) rested() { b.quiet = quietWrites }
 
 // reset makes the batch ready for what add adds.
 func (b *batch) reset() {

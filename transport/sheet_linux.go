@@ -17,14 +17,12 @@ type sheet struct {
 	fd   int
 	lies stretch
 	size int
-	sent int // bytes, to all sockets
 }
 
-// newSheets returns nil where the system has no such files, or has them on pages
-// so large that a client that takes a little here and there could hold a lot.
+// newSheets returns nil where the system has no such files, or allows none of that length.
 func newSheets() *sheets {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil || limit.Cur < sheetBytes || !smallPages() {
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil || limit.Cur < sheetBytes {
 		return nil
 	}
 	newer, err := memoryFile()
@@ -39,7 +37,8 @@ func newSheets() *sheets {
 	return &sheets{newer: &sheet{fd: newer}, older: &sheet{fd: older}}
 }
 
-// smallPages reports whether files in memory are on small pages. See the kernel's
+// smallPages reports whether files in memory are on small pages: of large ones, a
+// client that takes a little here and there could hold a lot. See the kernel's
 // Documentation/admin-guide/mm/transhuge.rst for the setting, which is not there
 // without large ones.
 func smallPages() bool {
@@ -77,21 +76,15 @@ func (t *sheet) append(b *batch) bool {
 }
 
 // trySend sends as much of the sheet between from and to as the socket takes
-// without waiting. It returns false where the system does not do that at all.
+// without waiting. It returns false after an error, which may be the socket's own.
 func (t *sheet) trySend(raw syscall.RawConn, b *batch, from, to int) (written int, ok bool) {
 	b.sheet, b.from, b.left, b.tryErr = t, from, to-from, nil
 	err := raw.Control(b.trySheet)
 	b.sheet = nil
 	if err != nil {
-		return 0, true // the write that follows finds out, as with errors of the socket
+		return 0, false
 	}
-	written = b.from - from
-	t.sent += written
-	switch b.tryErr { //nolint:errorlint // a system call's own
-	case unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EINVAL, unix.EOPNOTSUPP:
-		return written, false
-	}
-	return written, true
+	return b.from - from, b.tryErr == nil || b.tryErr == unix.EAGAIN //nolint:errorlint // a system call's own
 }
 
 func (b *batch) sendSheetOnce(fd uintptr) {

@@ -6,10 +6,11 @@ import "syscall"
 
 // sheet is of no use here.
 type sheet struct {
-	lies       stretch
-	size, sent int
+	lies stretch
+	size int
 }
 
+func smallPages() bool                    { return false }
 func newSheets() *sheets                  { return nil }
 func (s *sheets) close()                  {}
 func (t *sheet) truncate() bool           { return false }

@@ -10,32 +10,45 @@ import (
 type crowd struct {
 	seen     glance
 	expected bool    // others are sent what the stream of this turn is
-	sheets   *sheets // nil until there is a crowd
+	sheets   *sheets // nil until there is a crowd, and while the worker rests
+	doubted  bool    // the write from the sheets that came before was refused
 }
 
 // find returns where the first of the frames lie for st: n of them, in the sheet,
 // behind skip others. It returns 0 where they do not; it puts them there if others
-// are expected, or where the sheets go on with what many have had use of.
+// are expected.
 func (c *crowd) find(b *batch, st *stream, frames []broker.Frame) (in *sheet, skip, n int) {
 	if c.sheets == nil {
 		c.sheets = st.srv.workers.takeSheets(st.transport, c.expected)
 	}
 	s := c.sheets
-	if s == nil || s.refused {
+	if s == nil {
 		return nil, 0, 0
 	}
-	if in, skip, n = s.find(b, st, frames, c.expected); n == 0 && c.expected && !s.refused {
+	in, skip, n = s.find(b, st, frames, c.expected)
+	if n == 0 && c.expected && !s.refused {
 		in, skip, n = s.turnTo(b, st, frames)
 	}
-	if n > 0 {
+	switch {
+	case s.refused:
+		c.drop(st)
+	case n > 0:
 		s.used = st.srv.now()
 	}
 	return in, skip, n
 }
 
-// sheets are where a worker keeps what a crowd reads: the newest events of one
-// log in two files in memory, of which one is filled up while who is behind has
-// the other. From there the kernel sends them to any number of sockets without
+// drop gives up sheets for which the system does not do what is needed. There
+// will be no others in their place.
+func (c *crowd) drop(st *stream) {
+	c.sheets.close()
+	c.sheets = nil
+	st.srv.opts.Logger.Warn("the system refuses to send a crowd what lies in memory: it is copied for each stream")
+}
+
+// sheets are where a worker keeps what a crowd reads: the newest events of a log
+// in two files in memory, of which one is filled up while who is behind has the
+// other. From there the kernel sends them to any number of sockets without
 // a copy for each: to a thousand readers the same bytes go from the same memory, which
 // stays in the processor's caches, and what waits in their sockets is there once.
 //
@@ -49,7 +62,7 @@ type sheets struct {
 	// would have been.
 	misses int
 	used   time.Duration // when, on the server's clock
-	// refused says that the system does not do what is needed. It is not asked again.
+	// refused says that the system does not do what is needed.
 	refused bool
 }
 
@@ -69,10 +82,8 @@ func (s *sheets) find(b *batch, st *stream, frames []broker.Frame, expected bool
 		s.misses = 0
 	}
 	switch missing := frames[there:]; {
-	case len(missing) == 0:
+	case len(missing) == 0 || !expected:
 		return s.newer, skip, there
-	case there == 0 && !expected && !s.newer.worthwhile():
-		return nil, 0, 0
 	case s.newer.size+longest(missing) <= sheetBytes:
 		if !s.fill(b, st, missing) {
 			return nil, 0, 0
@@ -144,7 +155,7 @@ func (s *sheets) take(b *batch) bool {
 // reset has a sheet have nothing.
 func (s *sheets) reset(t *sheet) {
 	t.lies.forget()
-	t.size, t.sent = 0, 0
+	t.size = 0
 	if !t.truncate() { // what comes would overwrite what sockets refer to
 		s.refused = true
 	}
@@ -157,10 +168,6 @@ func (s *sheets) tidy(now time.Duration) {
 		s.reset(s.older)
 	}
 }
-
-// worthwhile reports whether what lies in the sheet was sent to so many that it
-// is worth it, or cannot be known yet.
-func (t *sheet) worthwhile() bool { return t.size < writeBytes || t.sent >= sheetReaders*t.size }
 
 // passed returns how many of the n events behind the first skip end before upTo,
 // and how much of the next one does.

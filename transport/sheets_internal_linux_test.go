@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -50,9 +51,9 @@ func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 				switch {
 				case round == 0 && i < sheetReaders && after[0].first > 0:
 					t.Fatalf("reader %d puts something there", i)
-				case i >= sheetReaders && !there:
+				case (round > 0 || i >= sheetReaders) && !there:
 					t.Fatalf("round %d, reader %d: the next would be event %d, and %d were sent", round, i, after[0].next(), log.sent)
-				case i > sheetReaders && !same(before, after):
+				case (round > 0 && i > 0 || i > sheetReaders) && !same(before, after):
 					t.Fatalf("round %d, reader %d has put something there", round, i)
 				}
 			}
@@ -61,7 +62,7 @@ func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 	})
 }
 
-// TestReaderThatIsLeftAlonePutsNothingThere, after a while.
+// TestReaderThatIsLeftAlonePutsNothingThere, but once.
 func TestReaderThatIsLeftAlonePutsNothingThere(t *testing.T) {
 	w := newStretchWorld(t)
 	defer w.close()
@@ -71,7 +72,7 @@ func TestReaderThatIsLeftAlonePutsNothingThere(t *testing.T) {
 		w.publish(t, log, 100, 1000)
 		w.turn(t, w.readers[0], b)
 	}
-	if s := lying(b, broker.SSE); s[0].next() > log.sent-500 {
+	if s := lying(b, broker.SSE); s[0].next() > log.sent-900+1 {
 		t.Errorf("what the last one is sent lies there, too: up to event %d of %d", s[0].next(), log.sent)
 	}
 	w.check(t)
@@ -224,29 +225,38 @@ func TestSheetsAreHandedOn(t *testing.T) {
 	}
 	w.attach(t, log, broker.WS, log.sent, false)
 	w.turn(t, w.readers[len(w.readers)-1], w.batches[1])
-	sent := sheets.newer.sent
+	used := sheets.used
 	w.turn(t, w.readers[0], w.batches[1])
 	if w.batches[1].crowds[broker.SSE].sheets != sheets || w.batches[1].crowds[broker.WS].sheets != nil ||
-		!same(before, lying(w.batches[1], broker.SSE)) || sheets.newer.sent == sent {
+		!same(before, lying(w.batches[1], broker.SSE)) || sheets.used == used {
 		t.Error("what lies there was of no use")
 	}
 	w.check(t)
 }
 
-// TestSheetsAreBounded: there are no more than workers may run.
+// TestSheetsAreBounded: there are no more than workers may run, and no more than so many.
 func TestSheetsAreBounded(t *testing.T) {
-	w := newWorkers(nil)
-	for range w.limit {
+	for _, most := range []int{0, 1, 5} {
+		w := newWorkers(nil)
+		w.most = most
 		for kind := range broker.Transport(kinds) {
-			s := w.takeSheets(kind, true)
-			if s == nil {
-				t.Fatal("no sheets")
+			if w.takeSheets(kind, false) != nil {
+				t.Error("sheets that nobody wants")
 			}
-			defer s.close()
+			for range most {
+				s := w.takeSheets(kind, true)
+				if s == nil {
+					t.Fatal("no sheets")
+				}
+				defer s.close()
+			}
+			if w.takeSheets(kind, true) != nil {
+				t.Errorf("more sheets than %d", most)
+			}
 		}
 	}
-	if w.takeSheets(broker.SSE, true) != nil || w.takeSheets(broker.WS, true) != nil {
-		t.Errorf("more sheets than %d workers", w.limit)
+	if w := newWorkers(nil); w.most > min(w.limit, mostSheets) {
+		t.Errorf("%d sheets for %d workers", w.most, w.limit)
 	}
 }
 
@@ -273,16 +283,20 @@ func TestIdleSheetsAreFreed(t *testing.T) {
 	defer w.close()
 	log, b := w.logs[0], w.batches[0]
 	crowded(t, w, log, b)
-	s := b.crowds[broker.SSE].sheets
-	b.rested(s.used + sheetIdle)
-	if s.newer.size == 0 {
+	s, now := b.crowds[broker.SSE].sheets, time.Duration(0)
+	workers := &workers{now: func() time.Duration { return now }}
+	workers.returnSheets(b)
+	now = s.used + sheetIdle
+	if workers.tidy(); s.newer.size == 0 {
 		t.Error("freed too early")
 	}
-	b.rested(s.used + sheetIdle + 1)
+	now++
+	workers.tidy()
 	var stat unix.Stat_t
 	if err := unix.Fstat(s.newer.fd, &stat); err != nil || stat.Blocks != 0 || s.newer.size != 0 || len(s.newer.lies.ends) != 0 {
 		t.Errorf("%d blocks left, %v", stat.Blocks, err)
 	}
+	b.crowds[broker.SSE].sheets = s
 	w.publish(t, log, 100, 250)
 	for _, r := range w.readers {
 		w.turn(t, r, b)
@@ -326,18 +340,21 @@ func refused(t *testing.T, refuse func(*testing.T, *sheet) error) {
 	for range 3 {
 		w.attach(t, log, broker.SSE, log.sent, true)
 	}
+	w.server.workers.most = 0 // there are no others
+	w.publish(t, log, 100, 250)
+	w.turn(t, w.readers[0], b) // who comes next finds it there
 	for _, sheet := range []*sheet{s.newer, s.older} {
 		if err := refuse(t, sheet); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 30 {
-		w.publish(t, log, 100, 1000)
 		for _, r := range w.readers {
 			w.turn(t, r, b)
 		}
+		w.publish(t, log, 100, 1000)
 	}
-	if b.crowds[broker.SSE].sheets != s || !s.refused {
+	if b.crowds[broker.SSE].sheets != nil || w.server.workers.takeSheets(broker.SSE, true) != nil {
 		t.Error("the sheets are in use")
 	}
 	w.check(t)

@@ -260,6 +260,18 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 			return true, nil
 		}
 	}
+	whole, err = st.writeOwn(b, b.frames[sent:], control)
+	if c := &b.crowds[st.transport]; c.doubted {
+		c.doubted = false
+		if c.sheets != nil && err == nil {
+			c.drop(st) // it was not the socket that was in the way
+		}
+	}
+	return whole, err
+}
+
+// writeOwn writes frames that the stream shares with nobody.
+func (st *stream) writeOwn(b *batch, frames []broker.Frame, control bool) (whole bool, err error) {
 	var head [maxHeader]byte
 	b.reset()
 	b.buf = append(b.buf, st.head...)
@@ -267,17 +279,18 @@ func (st *stream) write(b *batch, control bool) (whole bool, err error) {
 		b.buf = st.ws.takeControl(b.buf)
 	}
 	b.size = len(b.buf)
-	for i := sent; i < len(b.frames); i++ {
-		before, body := st.parts(b.frames[i], &head)
+	sent := 0
+	for i := range frames {
+		before, body := st.parts(frames[i], &head)
 		if !b.room(len(before) + len(body)) {
-			if whole, err = st.send(b, b.frames[sent:i]); err != nil {
+			if whole, err = st.send(b, frames[sent:i]); err != nil {
 				return whole, err
 			}
 			sent = i
 		}
 		b.add(before, body)
 	}
-	return st.send(b, b.frames[sent:])
+	return st.send(b, frames[sent:])
 }
 
 // writeShared writes b.frames from the worker's sheets if that is worth it, as
@@ -292,7 +305,7 @@ func (st *stream) writeShared(b *batch) (sent, cut int) {
 	if !b.again { // of the rounds of a turn the first tells
 		b.again, c.expected = true, c.seen.repeats(st, b.frames[0].Offset())
 	}
-	c.seen.sent(b.frames[len(b.frames)-1].Offset())
+	c.seen.upTo(b.frames[len(b.frames)-1].Offset())
 	for sent < len(b.frames) {
 		in, skip, n := c.find(b, st, b.frames[sent:])
 		if n == 0 {
@@ -300,9 +313,7 @@ func (st *stream) writeShared(b *batch) (sent, cut int) {
 		}
 		from, to := in.lies.place(skip), in.lies.place(skip+n)
 		written, ok := in.trySend(st.raw, b, from, to)
-		if !ok {
-			c.sheets.refused = true
-		}
+		c.doubted = !ok
 		done, cut := in.passed(skip, n, from+written)
 		if done > 0 {
 			st.count(b.frames[sent:sent+done], written-cut)

@@ -47,26 +47,37 @@ func (r *stretch) place(skip int) int {
 // who comes next and wants the same is of a crowd.
 type glance struct {
 	stream      string
-	first, last uint64
-	streams     int // how many in a row were sent some of it
+	first, last uint64 // what one of them was sent
+	streams     int    // how many in a row began with some of that
+	behind      int    // how many in a row began with what is older
+	crowd       bool   // what came before that was for a crowd
 }
 
-// repeats reports whether the event at first was just sent to as many streams of
-// st's log as make a crowd, and remembers for the next that it is sent to st.
+// repeats reports whether the event at first is sent to others: as many as are
+// worth it were just sent it, or what came before. It remembers for the next that
+// st is sent it.
 func (g *glance) repeats(st *stream, first uint64) bool {
-	stream, before := st.att.Subscription().Stream(), 0
-	if g.stream == stream && g.first <= first && first <= g.last {
-		before = g.streams
+	stream := st.att.Subscription().Stream()
+	switch known := g.stream == stream; {
+	case known && first < g.first && g.behind < sheetPatience: // who is late tells nothing
+		g.behind++
+		return false
+	case known && g.first <= first && first <= g.last:
+		g.streams++
+		g.behind = 0
+	default:
+		crowd := known && first > g.last && g.streams > sheetReaders
+		*g = glance{stream: stream, first: first, last: first, streams: 1, crowd: crowd}
 	}
-	if before == 0 || g.last-g.first > maxRounds*batchFrames {
-		*g = glance{stream: stream, first: first, last: first}
-	}
-	g.streams = before + 1
-	return before >= sheetReaders
+	return g.crowd || g.streams > sheetReaders
 }
 
-// sent remembers that st was sent what comes up to last, too.
-func (g *glance) sent(last uint64) { g.last = max(g.last, last) }
+// upTo remembers that st was sent all up to last.
+func (g *glance) upTo(last uint64) {
+	if g.streams == 1 {
+		g.last = max(g.last, last)
+	}
+}
 
 // shareable reports whether all frames are events of the log, as large together as
 // is worth it and fits. The first and the last tell: a stream's own come before the

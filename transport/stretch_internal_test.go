@@ -110,6 +110,7 @@ func newStretchWorld(t rapid.TB) *stretchWorld {
 	limits.LogBytes, limits.MemoryBudget = 1<<30, 1<<30 // what a reader gets does not depend on when its turn is
 	w.core = broker.New(broker.Options{Source: w.source, Limits: limits})
 	w.server = New(Options{Heartbeat: time.Hour, Problem: func(*broker.Error) []byte { return []byte("{}") }})
+	w.server.workers.most = len(w.batches) // whatever the processors and their pages
 	binding, err := broker.NewBinding("orders", "#", nil)
 	if err != nil {
 		t.Fatal(err)

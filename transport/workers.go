@@ -20,6 +20,7 @@ import (
 // block, and another takes its place.
 type workers struct {
 	limit int                  // how many may run, those that are blocked not counted
+	most  int                  // how many may have sheets for streams of a kind
 	now   func() time.Duration // the server's clock
 
 	// pushed has the streams that were queued last, the newest first, linked by
@@ -43,6 +44,9 @@ type workers struct {
 
 func newWorkers(now func() time.Duration) *workers {
 	w := &workers{limit: max(2, runtime.GOMAXPROCS(0)), now: now}
+	if smallPages() {
+		w.most = min(w.limit, mostSheets)
+	}
 	w.work.L = &w.mu
 	return w
 }
@@ -94,24 +98,21 @@ func (w *workers) summon() {
 func (w *workers) run() {
 	b := newBatch()
 	for {
-		st, rested := w.take()
+		st, rested := w.take(b)
 		if st == nil {
-			w.mu.Lock()
-			w.returnSheets(b)
-			w.mu.Unlock()
 			return
 		}
 		if rested {
-			b.rested(w.now())
+			b.rested()
 		}
 		st.turn(b)
 		b.forget()
 	}
 }
 
-// take waits for the next stream, and reports whether it had to. It returns nil
-// when the worker shall end.
-func (w *workers) take() (st *stream, rested bool) {
+// take waits for the next stream of the worker that has b, and reports whether
+// it had to. It returns nil when the worker shall end.
+func (w *workers) take(b *batch) (st *stream, rested bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.closed && w.active <= w.limit {
@@ -123,10 +124,13 @@ func (w *workers) take() (st *stream, rested bool) {
 			w.running.Add(1)
 			continue
 		}
+		w.returnSheets(b)
 		w.idle++
 		w.work.Wait()
+		w.tidy()
 		rested = true
 	}
+	w.returnSheets(b)
 	w.active--
 	w.running.Add(-1)
 	w.summon() // nobody else may be at work
@@ -151,10 +155,10 @@ func (w *workers) next() *stream {
 }
 
 // takeSheets returns sheets for streams of a kind for a worker that has none, or
-// nil. It takes those that a worker has left that waits for its client, or makes
-// some that are wanted if there are not as many yet as there may be.
+// nil. It takes those that were used last of the ones that another worker has
+// left, or makes some that are wanted if there are not as many as there may be.
 func (w *workers) takeSheets(kind broker.Transport, wanted bool) *sheets {
-	if w.spares[kind].Load() == 0 && (!wanted || int(w.made[kind].Load()) == min(w.limit, mostSheets)) {
+	if w.spares[kind].Load() == 0 && (!wanted || !w.more(kind)) {
 		return nil
 	}
 	w.mu.Lock()
@@ -165,14 +169,26 @@ func (w *workers) takeSheets(kind broker.Transport, wanted bool) *sheets {
 		w.spares[kind].Store(int32(n - 1))
 		return s
 	}
-	if !wanted || int(w.made[kind].Load()) == min(w.limit, mostSheets) {
+	if !wanted || !w.more(kind) {
 		return nil
 	}
 	w.made[kind].Add(1) // where the system refuses, nobody asks more often
 	return newSheets()
 }
 
-// returnSheets takes the sheets that b has. w.mu is held.
+// more reports whether there may be more sheets.
+func (w *workers) more(kind broker.Transport) bool { return int(w.made[kind].Load()) < w.most }
+
+// tidy frees what sheets have that nobody had use of for a while. w.mu is held.
+func (w *workers) tidy() {
+	for kind := range w.spare {
+		for _, s := range w.spare[kind] {
+			s.tidy(w.now())
+		}
+	}
+}
+
+// returnSheets takes the sheets that b has, for who has work. w.mu is held.
 func (w *workers) returnSheets(b *batch) {
 	for kind := range b.crowds {
 		if c := &b.crowds[kind]; c.sheets != nil {
