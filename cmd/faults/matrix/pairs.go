@@ -154,6 +154,10 @@ func unbindRefused(ctx context.Context, s *Stage) error {
 	if err := s.VHost.Forbid(ctx, s.Pubs[1].Source().Exchange()); err != nil {
 		return err
 	}
+	// A channel of RabbitMQ's remembers what it has allowed until it has been idle for a second, and the gateway uses channels again.
+	if !s.Wait(ctx, 3*time.Second, 4*time.Second) {
+		return ctx.Err()
+	}
 	for _, p := range s.Pubs {
 		p.Flood(6000)
 	}
