@@ -65,8 +65,8 @@ func (x *exchanges) subscribe(c *conn) (events <-chan amqp.Delivery, end func(),
 	}
 	events, err = ch.Consume(name, name, true, false, false, false, cancelWhenLost)
 	return events, func() {
-		_, _ = ch.QueueDelete(name, false, false, false) // It is there still when it is the consumer alone that was lost,
-		_ = ch.Close()                                   // and the channel when it is the queue.
+		_ = ch.Close()           // It is there still when it is the queue that was lost,
+		c.discardRestarted(name) // and the queue when it is the consumer alone, or when the broker has started its process again.
 	}, err
 }
 
