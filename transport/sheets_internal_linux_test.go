@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,10 +65,7 @@ func TestCrowdSharesWhatIsPutTogether(t *testing.T) {
 
 // TestReaderThatIsLeftAlonePutsNothingThere, but once.
 func TestReaderThatIsLeftAlonePutsNothingThere(t *testing.T) {
-	w := newStretchWorld(t)
-	defer w.close()
-	log, b := w.logs[0], w.batches[0]
-	crowded(t, w, log, b)
+	w, log, b := crowded(t, nil)
 	for range 10 {
 		w.publish(t, log, 100, 1000)
 		w.turn(t, w.readers[0], b)
@@ -78,9 +76,13 @@ func TestReaderThatIsLeftAlonePutsNothingThere(t *testing.T) {
 	w.check(t)
 }
 
-// crowded has readers by SSE for whom something lies in the sheets.
-func crowded(t *testing.T, w *stretchWorld, log *stretchLog, b *batch) {
+// crowded returns a world that has readers by SSE for whom something lies in the sheets: own, or some that are made if that is nil.
+func crowded(t *testing.T, own *sheets) (w *stretchWorld, log *stretchLog, b *batch) {
 	t.Helper()
+	w = newStretchWorld(t)
+	t.Cleanup(w.close)
+	log, b = w.logs[0], w.batches[0]
+	b.crowds[broker.SSE].sheets = own
 	for range sheetReaders + 2 {
 		w.attach(t, log, broker.SSE, 0, false)
 	}
@@ -96,6 +98,7 @@ func crowded(t *testing.T, w *stretchWorld, log *stretchLog, b *batch) {
 	if s := lying(b, broker.SSE); s[0].next() != log.sent+1 {
 		t.Fatalf("the next would be event %d, and %d were sent", s[0].next(), log.sent)
 	}
+	return w, log, b
 }
 
 func same(a, b [2]stretch) bool {
@@ -172,10 +175,7 @@ func (o waitingOutput) write(b *batch) (whole bool, err error) {
 // TestByeFollowsOnlyWholeFramesOfACrowd has a client that reads nothing of what the others are sent until its socket is full: a
 // bye may follow what it has if that ends with a whole frame.
 func TestByeFollowsOnlyWholeFramesOfACrowd(t *testing.T) {
-	w := newStretchWorld(t)
-	defer w.close()
-	log, b := w.logs[0], w.batches[0]
-	crowded(t, w, log, b)
+	w, log, b := crowded(t, nil)
 	for try := range 100 {
 		w.attach(t, log, broker.SSE, log.sent, true)
 		r := w.readers[len(w.readers)-1]
@@ -209,18 +209,15 @@ func TestByeFollowsOnlyWholeFramesOfACrowd(t *testing.T) {
 // TestSheetsAreHandedOn: who waits for a client leaves its sheets to who takes its place, and what lies there is of use at
 // once, to streams of the same kind alone.
 func TestSheetsAreHandedOn(t *testing.T) {
-	w := newStretchWorld(t)
-	defer w.close()
-	log := w.logs[0]
-	crowded(t, w, log, w.batches[0])
+	w, log, b := crowded(t, nil)
 	w.publish(t, log, 100, 250)
 	for _, r := range w.readers[1:] {
-		w.turn(t, r, w.batches[0])
+		w.turn(t, r, b)
 	}
-	before, sheets := lying(w.batches[0], broker.SSE), w.batches[0].crowds[broker.SSE].sheets
-	w.server.workers.block(w.batches[0])
+	before, sheets := lying(b, broker.SSE), b.crowds[broker.SSE].sheets
+	w.server.workers.block(b)
 	w.server.workers.unblock()
-	if w.batches[0].crowds[broker.SSE].sheets != nil {
+	if b.crowds[broker.SSE].sheets != nil {
 		t.Fatal("who waits keeps its sheets")
 	}
 	w.attach(t, log, broker.WS, log.sent, false)
@@ -262,10 +259,7 @@ func TestSheetsAreBounded(t *testing.T) {
 
 // TestWhatIsTooLargeLeavesTheRest: a message that no sheet has room for leaves what lies there.
 func TestWhatIsTooLargeLeavesTheRest(t *testing.T) {
-	w := newStretchWorld(t)
-	defer w.close()
-	log, b := w.logs[0], w.batches[0]
-	crowded(t, w, log, b)
+	w, log, b := crowded(t, nil)
 	before := lying(b, broker.SSE)
 	w.publish(t, log, 1, sheetBytes)
 	for _, r := range w.readers {
@@ -279,10 +273,7 @@ func TestWhatIsTooLargeLeavesTheRest(t *testing.T) {
 
 // TestIdleSheetsAreFreed, and serve the next crowd.
 func TestIdleSheetsAreFreed(t *testing.T) {
-	w := newStretchWorld(t)
-	defer w.close()
-	log, b := w.logs[0], w.batches[0]
-	crowded(t, w, log, b)
+	w, log, b := crowded(t, nil)
 	s, now := b.crowds[broker.SSE].sheets, time.Duration(0)
 	workers := &workers{now: func() time.Duration { return now }}
 	workers.returnSheets(b)
@@ -307,36 +298,126 @@ func TestIdleSheetsAreFreed(t *testing.T) {
 	w.check(t)
 }
 
+// TestWorkerThatRestsLeavesItsSheets to the next that has work, which frees them when they were of no use for long.
+func TestWorkerThatRestsLeavesItsSheets(t *testing.T) {
+	w, log, b := crowded(t, nil)
+	workers, clock, s := w.server.workers, new(atomic.Int64), b.crowds[broker.SSE].sheets
+	workers.mu.Lock()
+	workers.now = func() time.Duration { return time.Duration(clock.Load()) }
+	workers.returnSheets(b)
+	workers.mu.Unlock()
+	look := func(f func() bool) bool {
+		return (&wakeWorld{}).eventually(func() bool {
+			workers.mu.Lock()
+			defer workers.mu.Unlock()
+			return len(workers.spare[broker.SSE]) == 1 && workers.idle > 0 && f()
+		})
+	}
+	used := s.used
+	for _, r := range w.readers {
+		r.stream.start()
+	}
+	for range 3 { // the crowd's worker has to be known to it as one
+		w.publish(t, log, 100, 250)
+		if !look(func() bool { return true }) {
+			t.Fatal("a worker that rests keeps its sheets")
+		}
+	}
+	if !look(func() bool { return s.used > used && s.newer.size > 0 }) {
+		t.Fatal("the sheets were of no use")
+	}
+	clock.Store(int64(w.server.now() + sheetIdle + time.Minute))
+	w.publish(t, log, 1, 10)
+	if !look(func() bool { return s.newer.size == 0 && s.older.size == 0 }) {
+		t.Error("the sheets keep what nobody has use of")
+	}
+	for _, r := range w.readers {
+		r.att.Close() // nothing wakes them when the workers have ended
+	}
+}
+
+// TestWhatATurnThatPanickedLeftIsNotUsed: it may have noted an event that it did not put there any more.
+func TestWhatATurnThatPanickedLeftIsNotUsed(t *testing.T) {
+	w, log, b := crowded(t, nil)
+	newer := b.crowds[broker.SSE].sheets.newer
+	newer.lies.ends = append(newer.lies.ends, newer.size+480)
+	for range 2 {
+		w.publish(t, log, 100, 250)
+		for _, r := range w.readers {
+			w.turn(t, r, b)
+		}
+	}
+	w.check(t)
+}
+
+// TestWhoIsLateTellsNothing of a crowd, unless that many are.
+func TestWhoIsLateTellsNothing(t *testing.T) {
+	w := newStretchWorld(t)
+	defer w.close()
+	w.attach(t, w.logs[0], broker.SSE, 0, false)
+	w.attach(t, w.logs[1], broker.SSE, 0, false)
+	st, other := w.readers[0].stream, w.readers[1].stream
+	var g glance
+	lap := func(st *stream, streams int, first, last uint64) (expected int) {
+		for range streams {
+			if g.repeats(st, first) {
+				expected++
+			}
+			g.upTo(last)
+		}
+		return expected
+	}
+	for _, step := range []struct {
+		what        string
+		st          *stream
+		streams     int
+		first, last uint64
+		want        int
+	}{
+		{"the fourth is of a crowd", st, sheetReaders + 2, 100, 140, 2},
+		{"who is late is not", st, sheetPatience, 50, 90, 0},
+		{"the lap goes on", st, 1, 100, 140, 1},
+		{"others are late", st, sheetPatience, 50, 90, 0},
+		{"the next lap is a crowd's", st, 1, 141, 180, 1},
+		{"the one after it is not, since that had one", st, 1, 181, 220, 0},
+		{"neither is what comes after a gap in the next, nor who is alone", st, 3, 300, 340, 0},
+		{"so many are late that they are the crowd", st, sheetPatience + sheetReaders + 1, 50, 90, 1},
+		{"another log is another crowd", other, sheetReaders, 50, 90, 0},
+	} {
+		if got := lap(step.st, step.streams, step.first, step.last); got != step.want {
+			t.Errorf("%s: %d times of %d", step.what, got, step.streams)
+		}
+	}
+}
+
 // TestSystemThatRefusesIsNotAskedAgain has it refuse what sheets need, with readers whose sockets refer to what lies there
 // already: each gets what is its own, by ordinary writes.
 func TestSystemThatRefusesIsNotAskedAgain(t *testing.T) {
-	for name, refuse := range map[string]func(*testing.T, *sheet) error{
-		"ftruncate": func(_ *testing.T, s *sheet) error { // what comes would overwrite what sockets refer to
-			_, err := unix.FcntlInt(uintptr(s.fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK)
-			return err
-		},
-		"pwritev": func(_ *testing.T, s *sheet) error {
-			fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(s.fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for name, refuse := range map[string]func(*sheet) error{
+		"ftruncate": func(s *sheet) error { return seal(s, unix.F_SEAL_SHRINK) }, // what comes would overwrite what sockets refer to
+		"pwritev":   func(s *sheet) error { return seal(s, unix.F_SEAL_GROW) },
+		"sendfile": func(s *sheet) error { // of a file that is open for writing alone
+			fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(s.fd), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return err
 			}
-			defer unix.Close(fd) //nolint:errcheck // it was for reading
+			defer unix.Close(fd) //nolint:errcheck // nothing was written
 			return unix.Dup3(fd, s.fd, unix.O_CLOEXEC)
 		},
-		"sendfile": func(t *testing.T, s *sheet) error { return unix.Dup3(pipe(t), s.fd, unix.O_CLOEXEC) },
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, refuse) })
 	}
 }
 
-func refused(t *testing.T, refuse func(*testing.T, *sheet) error) {
+func seal(s *sheet, how int) error {
+	_, err := unix.FcntlInt(uintptr(s.fd), unix.F_ADD_SEALS, how)
+	return err
+}
+
+func refused(t *testing.T, refuse func(*sheet) error) {
 	t.Helper()
-	w := newStretchWorld(t)
-	defer w.close()
-	log, b := w.logs[0], w.batches[0]
 	s := sealable(t)
-	b.crowds[broker.SSE].sheets = s
-	crowded(t, w, log, b)
+	w, log, b := crowded(t, s)
 	for range 3 {
 		w.attach(t, log, broker.SSE, log.sent, true)
 	}
@@ -344,7 +425,7 @@ func refused(t *testing.T, refuse func(*testing.T, *sheet) error) {
 	w.publish(t, log, 100, 250)
 	w.turn(t, w.readers[0], b) // who comes next finds it there
 	for _, sheet := range []*sheet{s.newer, s.older} {
-		if err := refuse(t, sheet); err != nil {
+		if err := refuse(sheet); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -358,19 +439,6 @@ func refused(t *testing.T, refuse func(*testing.T, *sheet) error) {
 		t.Error("the sheets are in use")
 	}
 	w.check(t)
-}
-
-func pipe(t *testing.T) int {
-	t.Helper()
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
-	})
-	return fds[0]
 }
 
 // sealable returns sheets whose files may be sealed.

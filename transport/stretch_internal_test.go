@@ -134,10 +134,11 @@ func (w *stretchWorld) close() {
 		r.out.close()
 		_ = r.peer.Close()
 	}
+	w.server.workers.mu.Lock()
 	for _, b := range w.batches {
-		w.server.workers.block(b) // the sheets are closed with the workers
-		w.server.workers.unblock()
+		w.server.workers.returnSheets(b) // they are closed with the workers
 	}
+	w.server.workers.mu.Unlock()
 	w.server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), wakePatience)
 	defer cancel()
