@@ -82,8 +82,8 @@ func newGateway(t *testing.T, change ...func(*setup)) *gateway {
 		defer close(done)
 		_ = server.Serve(listener)
 	}()
-	var way http.RoundTripper = &http.Transport{}
-	if s.options.StreamLinger == 0 || s.options.StreamLinger >= time.Second { // the contract knows no shorter ones
+	var way http.RoundTripper = &http.Transport{IdleConnTimeout: 4 * time.Second} // before the gateway closes what was never used
+	if s.options.StreamLinger == 0 || s.options.StreamLinger >= time.Second {     // the contract knows no shorter ones
 		way = contract.Watch(t, way)
 	}
 	g.client = &http.Client{Transport: way, Timeout: deadline}

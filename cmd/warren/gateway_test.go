@@ -45,7 +45,7 @@ func startGateway(t *testing.T, args ...string) *running {
 		done <- run(ctx, p)
 		_ = logWriter.Close()
 	}()
-	transport := &http.Transport{}
+	transport := &http.Transport{IdleConnTimeout: 4 * time.Second} // before the gateway closes what was never used
 	g := &running{t: t, client: &http.Client{Transport: transport}}
 	g.stop = sync.OnceValue(func() error {
 		cancel()

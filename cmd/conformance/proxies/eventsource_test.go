@@ -23,6 +23,7 @@ func newClient(t *testing.T) *http.Client {
 	transport := &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		ForceAttemptHTTP2: true,
+		IdleConnTimeout:   4 * time.Second, // before a server closes what was never used
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}

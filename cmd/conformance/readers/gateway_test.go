@@ -184,7 +184,7 @@ func subscribe(t *testing.T, base, payload string) string {
 	t.Helper()
 	idle := &http.Transport{}
 	t.Cleanup(idle.CloseIdleConnections)
-	body := `{"bindings":[{"exchange":"` + exchange + `","routing_key":"#"}],"payload":"` + payload + `"}`
+	body := `{"bindings":[{"exchange":"` + exchange + `","routing_key":"#"}],"payload":"` + payload + `","linger_seconds":600}`
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/v1/subscriptions", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
