@@ -23,7 +23,8 @@ try {
     if (how === "WebSocket") url.protocol = "ws";
     const source = how === "EventSource" ? new EventSource(url) : new WebSocket(url, "warren.v1");
     source.onmessage = keep(source);
-    source.onerror = () => reject(new Error(`${how} failed after ${frames.length} messages`));
+    // A WebSocket that is refused is opened and closed, which is no error.
+    source.onerror = source.onclose = () => reject(new Error(`${how} failed after ${frames.length} messages`));
   }), { path, count: Number(count), how }));
 } finally {
   await browser.close();

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	r3labs "github.com/r3labs/sse/v2"
 	tmaxmax "github.com/tmaxmax/go-sse"
@@ -18,6 +19,9 @@ import (
 
 // maxEvent is how long an event may be: these libraries have bounds of their own that are smaller.
 const maxEvent = 8 << 20
+
+// patience bounds one reader. Where many tests run at once, a browser alone takes many seconds to start.
+const patience = 2 * time.Minute
 
 // frame is a message as a reader got it.
 type frame struct {
@@ -44,7 +48,7 @@ func readers() []reader {
 
 func readR3labs(t *testing.T, base, path string, n int) []frame {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client := r3labs.NewClient(base+path+"/sse?from=earliest", r3labs.ClientMaxBufferSize(maxEvent))
 	client.ReconnectStrategy = &backoff.StopBackOff{}
@@ -65,7 +69,7 @@ func readR3labs(t *testing.T, base, path string, n int) []frame {
 
 func readTmaxmax(t *testing.T, base, path string, n int) []frame {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path+"/sse?from=earliest", nil)
 	if err != nil {
@@ -99,7 +103,9 @@ func node(script string, more ...string) func(*testing.T, string, string, int) [
 	return func(t *testing.T, base, path string, n int) []frame {
 		t.Helper()
 		args := append([]string{"../../../web/readers/" + script, base, path, fmt.Sprint(n)}, more...)
-		cmd := exec.CommandContext(t.Context(), "node", args...)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "node", args...)
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		if err := cmd.Run(); err != nil {
