@@ -193,7 +193,7 @@ func TestByeFollowsOnlyWholeFramesOfACrowd(t *testing.T) {
 		}
 		r.out.close()
 		go r.read()
-		got := <-r.got
+		got := (<-r.got).Bytes()
 		whole := bytes.HasSuffix(got, []byte("\n\n"))
 		if end.whole && !whole || end.reason != ReasonSlowReader {
 			t.Fatalf("%s after %q, and whole is %v", end.reason, got[max(0, len(got)-20):], end.whole)

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/warren-gateway/warren/broker"
@@ -34,9 +36,10 @@ func agree(t *testing.T, source broker.Source, publish publish) {
 	for _, m := range messages {
 		publish(t, m)
 	}
+	all := readers(base, len(messages), slices.Collect(maps.Values(paths)))
 	for payload, path := range paths {
 		var first []frame
-		for _, r := range readers() {
+		for _, r := range all {
 			t.Run(payload+" "+r.name, func(t *testing.T) {
 				got := r.read(t, base, path, len(messages))
 				if len(got) != len(messages) {

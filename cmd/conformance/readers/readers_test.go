@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +25,8 @@ const patience = 2 * time.Minute
 
 // frame is a message as a reader got it.
 type frame struct {
+	Path string `json:"path"` // of the stream
+	How  string `json:"how"`  // what read it; these two only where one process reads several
 	ID   string `json:"id"`   // of the event; the readers of a WebSocket leave it out
 	Data string `json:"data"` // the JSON object
 }
@@ -35,14 +37,18 @@ type reader struct {
 	read func(t *testing.T, base, path string, n int) []frame
 }
 
-func readers() []reader {
+// readers returns all readers of n messages of the streams at these paths.
+func readers(base string, n int, paths []string) []reader {
+	browser := sync.OnceValues(func() ([]frame, error) {
+		return runNode("chromium.js", append([]string{base, fmt.Sprint(n)}, paths...)...)
+	})
 	return []reader{
 		{"r3labs/sse", readR3labs},
 		{"tmaxmax/go-sse", readTmaxmax},
 		{"eventsource-parser", node("eventsource-parser.js")},
 		{"ws", node("ws.js")},
-		{"Chromium's EventSource", node("chromium.js", "EventSource")},
-		{"Chromium's WebSocket", node("chromium.js", "WebSocket")},
+		{"Chromium's EventSource", chromium(browser, "EventSource")},
+		{"Chromium's WebSocket", chromium(browser, "WebSocket")},
 	}
 }
 
@@ -57,7 +63,7 @@ func readR3labs(t *testing.T, base, path string, n int) []frame {
 		if len(e.Event) > 0 || len(e.Data) == 0 || len(got) == n {
 			return
 		}
-		if got = append(got, frame{string(e.ID), string(e.Data)}); len(got) == n {
+		if got = append(got, frame{ID: string(e.ID), Data: string(e.Data)}); len(got) == n {
 			cancel()
 		}
 	})
@@ -91,39 +97,61 @@ func readTmaxmax(t *testing.T, base, path string, n int) []frame {
 		if e.Type != "" {
 			continue
 		}
-		if got = append(got, frame{e.LastEventID, e.Data}); len(got) == n {
+		if got = append(got, frame{ID: e.LastEventID, Data: e.Data}); len(got) == n {
 			break
 		}
 	}
 	return got
 }
 
-// node reads with a script of web/readers, which prints one frame per line.
-func node(script string, more ...string) func(*testing.T, string, string, int) []frame {
+// node reads with a script of web/readers.
+func node(script string) func(*testing.T, string, string, int) []frame {
 	return func(t *testing.T, base, path string, n int) []frame {
 		t.Helper()
-		args := append([]string{"../../../web/readers/" + script, base, path, fmt.Sprint(n)}, more...)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "node", args...)
-		var out, said bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &said
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("node %s (make deps installs what it needs): %v\n%s", strings.Join(args, " "), err, said.Bytes())
-		}
-		var got []frame
-		lines := bufio.NewScanner(&out)
-		lines.Buffer(nil, 4*maxEvent)
-		for lines.Scan() {
-			var f frame
-			if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
-				t.Fatalf("%s printed %.100q: %v", script, lines.Text(), err)
-			}
-			got = append(got, f)
-		}
-		if err := lines.Err(); err != nil {
+		got, err := runNode(script, base, path, fmt.Sprint(n))
+		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
+}
+
+// chromium reads in one way what a browser has read in all.
+func chromium(browser func() ([]frame, error), how string) func(*testing.T, string, string, int) []frame {
+	return func(t *testing.T, _, path string, _ int) (got []frame) {
+		t.Helper()
+		all, err := browser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.Path == path && f.How == how {
+				got = append(got, frame{ID: f.ID, Data: f.Data})
+			}
+		}
+		return got
+	}
+}
+
+// runNode runs a script of web/readers, which prints one frame per line.
+func runNode(script string, args ...string) ([]frame, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", append([]string{"../../../web/readers/" + script}, args...)...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("node %s (make deps installs what it needs): %w\n%s", script, err, said.Bytes())
+	}
+	var got []frame
+	lines := bufio.NewScanner(&out)
+	lines.Buffer(nil, 4*maxEvent)
+	for lines.Scan() {
+		var f frame
+		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+			return nil, fmt.Errorf("%s printed %.100q: %w", script, lines.Text(), err)
+		}
+		got = append(got, f)
+	}
+	return got, lines.Err()
 }
