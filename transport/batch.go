@@ -34,6 +34,9 @@ const (
 	sheetPatience = 8
 	// sheetIdle is how long the sheets keep what nobody has use of.
 	sheetIdle = 10 * time.Second
+	// sheetRest is for how long no sheets are made when the system has refused what
+	// they need.
+	sheetRest = 10 * time.Minute
 	// mostSheets is how many workers have sheets for streams of a kind at most.
 	mostSheets = 16
 )

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/warren-gateway/warren/broker"
@@ -39,11 +40,15 @@ func (c *crowd) find(b *batch, st *stream, frames []broker.Frame) (in *sheet, sk
 }
 
 // drop gives up sheets for which the system does not do what is needed. There
-// will be no others in their place.
+// will be no others in their place for a while.
 func (c *crowd) drop(st *stream) {
 	c.sheets.close()
 	c.sheets = nil
-	st.srv.opts.Logger.Warn("the system refuses to send a crowd what lies in memory: it is copied for each stream")
+	w := st.srv.workers
+	w.refused(st.transport)
+	w.made[st.transport].Add(-1)
+	st.srv.opts.Logger.Warn("the system refuses to send a crowd what lies in memory: it is copied for each stream",
+		slog.Duration("tried_again_after", sheetRest))
 }
 
 // sheets are where a worker keeps what a crowd reads: the newest events of a log

@@ -390,9 +390,9 @@ func TestWhoIsLateTellsNothing(t *testing.T) {
 	}
 }
 
-// TestSystemThatRefusesIsNotAskedAgain has it refuse what sheets need, with readers whose sockets refer to what lies there
+// TestSystemThatRefusesIsNotAskedAgainSoon has it refuse what sheets need, with readers whose sockets refer to what lies there
 // already: each gets what is its own, by ordinary writes.
-func TestSystemThatRefusesIsNotAskedAgain(t *testing.T) {
+func TestSystemThatRefusesIsNotAskedAgainSoon(t *testing.T) {
 	for name, refuse := range map[string]func(*sheet) error{
 		"ftruncate": func(s *sheet) error { return seal(s, unix.F_SEAL_SHRINK) }, // what comes would overwrite what sockets refer to
 		"pwritev":   func(s *sheet) error { return seal(s, unix.F_SEAL_GROW) },
@@ -421,7 +421,10 @@ func refused(t *testing.T, refuse func(*sheet) error) {
 	for range 3 {
 		w.attach(t, log, broker.SSE, log.sent, true)
 	}
-	w.server.workers.most = 0 // there are no others
+	workers, clock := w.server.workers, w.server.now()
+	workers.now = func() time.Duration { return clock }
+	workers.most = 1
+	workers.made[broker.SSE].Store(1)
 	w.publish(t, log, 100, 250)
 	w.turn(t, w.readers[0], b) // who comes next finds it there
 	for _, sheet := range []*sheet{s.newer, s.older} {
@@ -435,10 +438,17 @@ func refused(t *testing.T, refuse func(*sheet) error) {
 		}
 		w.publish(t, log, 100, 1000)
 	}
-	if b.crowds[broker.SSE].sheets != nil || w.server.workers.takeSheets(broker.SSE, true) != nil {
+	clock += sheetRest - 1
+	if b.crowds[broker.SSE].sheets != nil || workers.takeSheets(broker.SSE, true) != nil {
 		t.Error("the sheets are in use")
 	}
 	w.check(t)
+	clock++
+	s = workers.takeSheets(broker.SSE, true)
+	if s == nil || workers.takeSheets(broker.SSE, true) != nil {
+		t.Fatal("there are no others when the system has had its rest, or more than there may be")
+	}
+	b.crowds[broker.SSE].sheets = s // closed with the world
 }
 
 // sealable returns sheets whose files may be sealed.

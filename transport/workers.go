@@ -40,6 +40,9 @@ type workers struct {
 	// these are, and made how many there are in all.
 	spare        [kinds][]*sheets
 	spares, made [kinds]atomic.Int32
+	// again is from when on sheets are made anew where the system has refused some,
+	// on the server's clock; 0 where it has not.
+	again [kinds]atomic.Int64
 }
 
 func newWorkers(now func() time.Duration) *workers {
@@ -172,12 +175,27 @@ func (w *workers) takeSheets(kind broker.Transport, wanted bool) *sheets {
 	if !wanted || !w.more(kind) {
 		return nil
 	}
-	w.made[kind].Add(1) // where the system refuses, nobody asks more often
-	return newSheets()
+	s := newSheets()
+	if s == nil {
+		w.refused(kind)
+		return nil
+	}
+	w.made[kind].Add(1)
+	return s
 }
 
-// more reports whether there may be more sheets.
-func (w *workers) more(kind broker.Transport) bool { return int(w.made[kind].Load()) < w.most }
+// more reports whether there may be more sheets now.
+func (w *workers) more(kind broker.Transport) bool {
+	if int(w.made[kind].Load()) >= w.most {
+		return false
+	}
+	again := w.again[kind].Load()
+	return again == 0 || w.now() >= time.Duration(again)
+}
+
+// refused says that the system refuses what sheets need. It may have had no memory
+// just then, so that it is asked again, though not soon.
+func (w *workers) refused(kind broker.Transport) { w.again[kind].Store(int64(w.now() + sheetRest)) }
 
 // tidy frees what sheets have that nobody had use of for a while. w.mu is held.
 func (w *workers) tidy() {
