@@ -20,8 +20,8 @@ import (
 // maxEvent is how long an event may be: these libraries have bounds of their own that are smaller.
 const maxEvent = 8 << 20
 
-// patience bounds one reader. Where many tests run at once, a browser alone takes many seconds to start.
-const patience = 2 * time.Minute
+// patience bounds one reader, and the browser, which reads all streams in both ways: 12 s, and several times that beside other tests.
+const patience = 4 * time.Minute
 
 // frame is a message as a reader got it.
 type frame struct {
