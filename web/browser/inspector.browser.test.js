@@ -204,7 +204,7 @@ test("a message opens with payload, properties and headers", async (t) => {
   await server.publish("e", "binary", new Uint8Array([0, 1, 254, 255]), { content_type: "application/octet-stream" });
   await rows(page, "json").click();
   const pane = page.getByLabel("The selected message");
-  await pane.getByText("1.50").waitFor();
+  await pane.getByText("1.50", { exact: true }).waitFor(); // exact, since a time can have 1.50 in it
   for (const text of ["m-1", "attempt", "application/json"]) await pane.getByText(text, { exact: true }).waitFor();
   await pane.locator("summary", { hasText: "tests" }).click();
   await pane.getByText("run:").waitFor({ state: "hidden" });
