@@ -230,8 +230,8 @@ func TestHTTP2ClientThatIsGoneWithoutAWordLosesItsStreams(t *testing.T) {
 	if h2 := server.Config.HTTP2; h2 == nil || h2.SendPingTimeout <= 0 || h2.PingTimeout <= 0 {
 		t.Fatalf("HTTP/2 pings: %+v", h2)
 	}
-	server.Config.HTTP2.SendPingTimeout = 250 * time.Millisecond // the mechanism, in a test's time
-	server.Config.HTTP2.PingTimeout = 250 * time.Millisecond
+	server.Config.HTTP2.SendPingTimeout = time.Second // the mechanism, in a test's time
+	server.Config.HTTP2.PingTimeout = time.Second
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}

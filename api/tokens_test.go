@@ -350,7 +350,7 @@ func TestOwnersStreamEndsWithItsTokenAndNotWithTheSubscription(t *testing.T) {
 	i := newIssuer(t)
 	g := newGateway(t, i.use)
 	g.declare("orders", "topic")
-	s := g.socket("/v1/ws?exchange=orders&share=false", bearer(i.token("alice", time.Second, "orders=#"))...)
+	s := g.socket("/v1/ws?exchange=orders&share=false", bearer(i.token("alice", 3*time.Second, "orders=#"))...)
 	s.expect("ready")
 	s.expectBye(4401, "token_expired")
 }

@@ -101,7 +101,7 @@ func TestSSEWithoutTakingOverTheConnection(t *testing.T) {
 func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
 	g := newGateway(t, setup{
 		http2:     true,
-		transport: transport.Options{WriteTimeout: time.Second},
+		transport: transport.Options{WriteTimeout: 2 * time.Second},
 		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
 	})
 	_ = do(t, g, "/sse") // its flow control window fills
@@ -131,7 +131,7 @@ func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
 
 // TestHTTP2ReaderThatIsSlowAndSteadyStays has a client take longer for a frame than the write timeout, and never stop.
 func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
-	const timeout = 500 * time.Millisecond
+	const timeout = 2 * time.Second
 	g := newGateway(t, setup{http2: true, transport: transport.Options{WriteTimeout: timeout}})
 	client := g.http.Client()
 	client.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10} //nolint:forcetypeassert // httptest's
@@ -145,7 +145,7 @@ func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
 			t.Fatalf("after %v, with %d bytes left: %v", time.Since(begun), left, err)
 		}
 		left -= int(n)
-		<-time.After(timeout / 15)
+		<-time.After(timeout / 40)
 	}
 }
 

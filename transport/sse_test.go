@@ -297,7 +297,7 @@ func TestHeartbeatComesWhenNothingElseDoes(t *testing.T) {
 
 func TestReaderThatStallsIsEndedAndDelaysNobody(t *testing.T) {
 	g := newGateway(t, setup{
-		transport: transport.Options{WriteTimeout: time.Second},
+		transport: transport.Options{WriteTimeout: 2 * time.Second},
 		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
 	})
 	_, stalled := g.get("/sse")

@@ -451,7 +451,7 @@ func TestPeerThatAnswersPingsStays(t *testing.T) {
 
 func TestWebSocketThatStallsIsEndedAndDelaysNobody(t *testing.T) {
 	g := newGateway(t, setup{
-		transport: transport.Options{WriteTimeout: time.Second},
+		transport: transport.Options{WriteTimeout: 2 * time.Second},
 		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
 	})
 	g.socket("/ws") // reads nothing

@@ -436,7 +436,7 @@ func newStalled(t *testing.T) *stalled {
 	t.Helper()
 	url := rabbittest.VHost(t)
 	x := &stalled{proxy: newProxy(t, url), pub: newPublisher(t, url)}
-	x.src = newSource(t, x.proxy.url, func(o *Options) { o.OperationTimeout = 3 * time.Second }) // which the opening has, too
+	x.src = newSource(t, x.proxy.url, func(o *Options) { o.OperationTimeout = 5 * time.Second }) // which the opening has, too
 	x.queue = open(t, x.src, binding(t, "amq.direct", "old"))
 	x.gone = x.pub.ch.NotifyReturn(make(chan amqp.Return, 1))
 	return x

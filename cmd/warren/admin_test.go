@@ -65,6 +65,7 @@ func TestOperatorSeesWhoTakesMostAndEvictsOne(t *testing.T) {
 	g.publish("lagging", 1, 5)
 	g.publish("busy", 1, 20)
 	g.eventually("warren_messages_received_total", 26)
+	g.eventually(`warren_messages_sent_total{transport="sse"}`, 20) // the busy one has no lag
 
 	first := g.topThree()
 	if top := g.subscriptionsBy(""); top.By != "memory" || top.Subscriptions[0].LogBytes < 50_000 || first["memory"] != sub.Stream {

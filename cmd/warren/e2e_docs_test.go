@@ -26,7 +26,7 @@ import (
 
 const (
 	makeRunTimeout = 3 * time.Minute // it builds
-	blockTimeout   = time.Minute
+	blockTimeout   = 3 * time.Minute // one compiles an example
 )
 
 // TestCommandsOfThePagesWork starts the gateway as the README says and runs every block marked sh or python, from the same
@@ -155,7 +155,8 @@ func (g *madeGateway) runBlock(t *testing.T, path string, b docBlock) string {
 		cmd = exec.CommandContext(ctx, "python3", "-u", "-c", g.addressed(b.text))
 		cmd.Dir = t.TempDir()
 	}
-	cmd.Env = append(plainEnv(), "PATH="+path)
+	// As the gateway was built, so that a Go example needs nothing compiled that the gateway has, too.
+	cmd.Env = append(plainEnv(), "PATH="+path, "CGO_ENABLED=0", "GOFLAGS="+os.Getenv("GOFLAGS")+" -trimpath")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = patience

@@ -122,7 +122,10 @@ func publishConfirmed(t *testing.T, ch *amqp.Channel, exchange, key string) erro
 	}
 	select {
 	case <-confirm.Done():
-		return nil
+		if confirm.Acked() {
+			return nil
+		}
+		return <-closed // which it is done by, too
 	case refused := <-closed:
 		return refused
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -41,10 +42,18 @@ func (h *hostile) write(conn net.Conn, text string) {
 	_, _ = io.WriteString(conn, text)
 }
 
+// placeholder is not in the middle of a token, where chance can spell it.
+var placeholder = regexp.MustCompile(`\b(HOST|PORT)\b`)
+
 // fill puts the gateway's address in place of HOST and PORT.
 func (h *hostile) fill(text string) string {
 	host := h.target()
-	return strings.NewReplacer("HOST", host, "PORT", host[strings.LastIndexByte(host, ':')+1:]).Replace(text)
+	return placeholder.ReplaceAllStringFunc(text, func(word string) string {
+		if word == "HOST" {
+			return host
+		}
+		return host[strings.LastIndexByte(host, ':')+1:]
+	})
 }
 
 // requestText writes a request; "HOST" is the gateway's.

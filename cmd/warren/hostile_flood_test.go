@@ -43,14 +43,14 @@ func floodCases() []hostileCase {
 		}},
 		{name: "flood: creates of many callers", want: "201, 503 over_capacity", attack: func(h *hostile) string {
 			begin := time.Now()
-			got := h.flood(600, func(i int) string { return h.ask(i, "POST /v1/subscriptions", short) })
+			got := h.flood(1500, func(i int) string { return h.ask(i, "POST /v1/subscriptions", short) })
 			if n, most := got.count("201"), 100+int(100*time.Since(begin).Seconds())+1; n > most {
 				h.t.Errorf("%d subscriptions were made, at most %d could be", n, most)
 			}
 			return got.String()
 		}},
 		{name: "flood: streams that differ in their key", want: "bye over_capacity, ready", attack: func(h *hostile) string {
-			return h.flood(1200, func(i int) string { // of which 100, and 100 a second, may be made
+			return h.flood(3000, func(i int) string { // of which 100, and 100 a second, may be made
 				return h.ask(i%40, fmt.Sprintf("GET /v1/sse?exchange=orders&routing_key=k%d", i), "", "Accept: text/event-stream")
 			}).String()
 		}},

@@ -202,7 +202,7 @@ func foreignCases() []hostileCase {
 func (h *hostile) victim(sub string) subscription {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.gateway.URL+"/v1/subscriptions",
-		strings.NewReader(`{"bindings":`+bindingsJSON(binding{"orders", "eu.#"})+`,"linger_seconds":1}`))
+		strings.NewReader(`{"bindings":`+bindingsJSON(binding{"orders", "eu.#"})+`,"linger_seconds":30}`))
 	if err != nil {
 		h.t.Fatal(err)
 	}

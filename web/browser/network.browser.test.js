@@ -2,18 +2,17 @@
 // client, and the inspector.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gateway } from "./gateway.js";
+import { gateway, numbers, publishNumbers } from "./gateway.js";
 import { expectKeys, open, rows, start, state, theBrowser, until } from "./page.js";
 import { proxy } from "./proxy.js";
-import { browserWindow } from "./tab.js";
 
 /** A gateway behind a network, and a page of it. */
 async function setup(t, path = "/") {
   const network = await proxy(t);
   const run = async () => {
     const server = await gateway(t, [], { behind: network.url });
-    network.target = server.port;
     await server.declare("e");
+    network.target = server.port; // now: an EventSource that is refused does not come again
     return server;
   };
   const server = await run();
@@ -37,19 +36,16 @@ async function eventSource(page) {
   };
 }
 
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
-const publish = async (server, from, to) => { for (const n of numbers(from, to)) await server.publish("e", `k.${n}`, n); };
-
 test("a plain EventSource that is cut before its first message misses nothing", async (t) => {
   const { network, server, page } = await setup(t);
   const source = await eventSource(page);
   await until(async () => (await source.types()).includes("ready"), "ready");
   network.up = false;
   network.cut();
-  await publish(server, 1, 5);
+  await publishNumbers(server, 1, 5);
   network.up = true;
   await until(async () => (await source.numbers()).length >= 5, "the messages");
-  await publish(server, 6, 8);
+  await publishNumbers(server, 6, 8);
   await until(async () => (await source.numbers()).length >= 8, "the rest");
   assert.deepEqual(await source.numbers(), numbers(1, 8));
   assert.deepEqual([...new Set(await source.types())], ["ready", "message"], "no gap");
@@ -60,10 +56,10 @@ test("a plain EventSource that is cut again and again gets everything once and i
   const source = await eventSource(page);
   await until(async () => (await source.types()).includes("ready"), "ready");
   for (let round = 0; round < 2; round++) {
-    await publish(server, round * 100 + 1, round * 100 + 50);
+    await publishNumbers(server, round * 100 + 1, round * 100 + 50);
     await until(async () => (await source.numbers()).length > round * 100 + 10, "some messages");
     network.cut();
-    await publish(server, round * 100 + 51, round * 100 + 100);
+    await publishNumbers(server, round * 100 + 51, round * 100 + 100);
   }
   await until(async () => (await source.numbers()).length >= 200, "all messages");
   assert.deepEqual(await source.numbers(), numbers(1, 200));
@@ -74,13 +70,13 @@ test("a plain EventSource hears of a gateway that was started anew", async (t) =
   const { server, page, run } = await setup(t);
   const source = await eventSource(page);
   await until(async () => (await source.types()).includes("ready"), "ready");
-  await publish(server, 1, 2);
+  await publishNumbers(server, 1, 2);
   await until(async () => (await source.numbers()).length === 2, "two messages");
   await server.stop();
   const next = await run();
   await until(async () => (await source.types()).includes("gap"), "the gap");
   assert.equal((await source.events()).find(([type]) => type === "gap")[2].reason, "subscription_lost");
-  await publish(next, 3, 4);
+  await publishNumbers(next, 3, 4);
   await until(async () => (await source.numbers()).length === 4, "what comes after");
 });
 
@@ -97,12 +93,12 @@ test("the five lines of the client work in a page, and a WebSocket that is block
   });
   const got = () => page.evaluate(() => window.got);
   assert.equal(await listen(), "ws");
-  await publish(server, 1, 3);
+  await publishNumbers(server, 1, 3);
   await until(async () => (await got()).length === 3, "three by WebSocket");
 
   network.refuse("Upgrade: websocket");
   network.cut();
-  await publish(server, 4, 6);
+  await publishNumbers(server, 4, 6);
   await until(async () => (await got()).length === 6, "three more by Server-Sent Events");
   assert.equal(await page.evaluate(() => window.sub.transport), "sse");
   assert.deepEqual(await got(), numbers(1, 6));
@@ -113,7 +109,7 @@ test("the five lines of the client work in a page, and a WebSocket that is block
 test("a page whose policy forbids WebSockets listens by Server-Sent Events, and does not wait for a close that never comes", async (t) => {
   const server = await gateway(t);
   await server.declare("e");
-  const page = await theBrowser().newPage(); // that of open() must not break its policy
+  const page = await (await theBrowser()).newPage(); // that of open() must not break its policy
   t.after(() => page.close());
   await page.route("**/page", (route) => route.fulfill({ contentType: "text/html", headers: { "Content-Security-Policy": `connect-src ${server.url}` }, body: "" }));
   await page.goto(`${server.url}/page`);
@@ -138,9 +134,9 @@ test("a client that reads slowly gets everything, and does not hold it all in th
       return new Promise((resolve) => { window.let = resolve; });
     });
   });
-  await publish(server, 1, 300);
+  await publishNumbers(server, 1, 300);
   const all = await page.evaluate(async () => {
-    const end = Date.now() + 10_000;
+    const end = Date.now() + 60_000;
     while (window.got.length < 300 && Date.now() < end) {
       window.let?.();
       await new Promise((resolve) => setTimeout(resolve, 0));
@@ -150,62 +146,15 @@ test("a client that reads slowly gets everything, and does not hold it all in th
   assert.deepEqual(all, numbers(1, 300));
 });
 
-/** The inspector, listening in a tab that can be hidden; `life` are the events of its page, `shows(n)` waits for n messages. */
-async function listeningTab(t) {
-  const server = await gateway(t);
-  await server.declare("e");
-  const { open: tab } = await browserWindow(t);
-  const page = await tab(`${server.url}/?exchange=e&routing_key=%23`);
-  const holds = (expression) => until(() => page.evaluate(expression).catch(() => false), expression); // there is nothing to ask while a page is loaded
-  await holds("document.querySelector('#bindings li') !== null");
-  await page.evaluate(`globalThis.life = [];
-    for (const type of ["freeze", "resume", "pageshow"]) addEventListener(type, ({ type, persisted }) => life.push(persisted ? "restored" : type), true);
-    document.getElementById("start").click()`);
-  await holds("document.body.dataset.state === 'live'");
-  const shows = async (n) => {
-    await holds(`document.getElementById("count").textContent.startsWith("${n} message")`);
-    assert.equal(await page.evaluate("document.querySelectorAll('.entry[data-type=gap]').length"), 0);
-  };
-  return { server, tab, page, holds, shows, life: () => page.evaluate("life") };
-}
-
-test("a tab that is frozen in the background comes back to what it missed", async (t) => {
-  const { server, tab, page, holds, shows, life } = await listeningTab(t);
-  await publish(server, 1, 2);
-  await shows(2);
-  await (await tab("about:blank")).front();
-  await holds("document.hidden");
-  await page.send("Page.setWebLifecycleState", { state: "frozen" });
-  await publish(server, 3, 5);
-  await page.send("Page.setWebLifecycleState", { state: "active" });
-  await page.front();
-  await shows(5);
-  assert.deepEqual(await life(), ["freeze", "resume"]);
-  await holds("document.body.dataset.state === 'live'");
-});
-
-test("a page that was left and comes back from the browser's cache goes on where it was", async (t) => {
-  const { server, page, holds, shows, life } = await listeningTab(t);
-  await publish(server, 1, 2);
-  await shows(2);
-  await page.evaluate("location.href = '/warren.js'");
-  await holds("location.pathname === '/warren.js' && document.readyState === 'complete'");
-  await publish(server, 3, 5);
-  await page.evaluate("history.back()");
-  await holds("globalThis.life !== undefined");
-  await shows(5);
-  assert.ok((await life()).includes("restored"));
-});
-
 test("the inspector recovers from a cut without loss and says what it does", async (t) => {
   const { network, server, page } = await setup(t, "/?exchange=e&routing_key=%23");
   await start(page);
-  await publish(server, 1, 2);
+  await publishNumbers(server, 1, 2);
   await expectKeys(page, ["k.2", "k.1"]);
   network.up = false;
   network.cut();
   await state(page, "recovering");
-  await publish(server, 3, 4);
+  await publishNumbers(server, 3, 4);
   network.up = true;
   await state(page, "live");
   await expectKeys(page, ["k.4", "k.3", "k.2", "k.1"]);
@@ -231,7 +180,7 @@ test("a change that waits for the network when Stop is pressed stays in the form
 test("the inspector outlives a restart of the gateway, and shows the gap at its place", async (t) => {
   const { server, page, run } = await setup(t, "/?exchange=e&routing_key=%23");
   await start(page);
-  await publish(server, 1, 1);
+  await publishNumbers(server, 1, 1);
   await rows(page, "k.1").waitFor();
   await server.stop();
   await state(page, "recovering");
@@ -239,7 +188,7 @@ test("the inspector outlives a restart of the gateway, and shows the gap at its 
   const next = await run();
   await state(page, "live");
   await page.locator('.entry[data-type="gap"]', { hasText: "an unknown number of messages missing here" }).waitFor();
-  await publish(next, 2, 2);
+  await publishNumbers(next, 2, 2);
   await expectKeys(page, ["k.2", "k.1"]);
 });
 

@@ -1,23 +1,22 @@
 // What the browser tests share: a browser for the file, a page for each test.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { launch } from "./chromium.js";
+import { after } from "node:test";
+import { launch, SHELL } from "./chromium.js";
 
 const PATIENCE = 15_000; // ms; nothing here takes a tenth of it on a quiet machine
 
 let browser;
-before(async () => { browser = await launch(); });
-after(() => browser?.close());
+after(async () => (await browser)?.close());
 
-/** The browser of this file. */
-export const theBrowser = () => browser;
+/** The browser of this file, a promise. */
+export const theBrowser = () => (browser ??= launch(SHELL));
 
 /**
  * A page at a URL, closed after the test, which fails if the page threw, asked another origin for something, or broke the
  * Content-Security-Policy. `options` are those of a browser context.
  */
 export async function open(t, url, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const context = await (await theBrowser()).newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   const wrong = [];

@@ -1,9 +1,13 @@
 // Tabs as a browser has them: those of playwright are always visible, and never frozen.
-import { theBrowser } from "./page.js";
+import { after } from "node:test";
+import { launch } from "./chromium.js";
+
+let whole;
+after(async () => (await whole)?.close());
 
 /** Opens tabs of one window, closed after the test; `open(url)` answers `{ front(), send(method, params), evaluate(expression) }`. */
 export async function browserWindow(t) {
-  const browser = await theBrowser().newBrowserCDPSession();
+  const browser = await (await (whole ??= launch())).newBrowserCDPSession();
   const { browserContextId } = await browser.send("Target.createBrowserContext");
   t.after(() => browser.send("Target.disposeBrowserContext", { browserContextId }));
   return {

@@ -36,7 +36,7 @@ func manageRead(t *T) {
 	t.Is("P-20", num(now, "attachments", "sse") == 1 && num(now, "attachments", "ws") == 1 && (now["expires_at"] == nil || t.options.Token != ""),
 		"attachments %s, expires_at %v", text(now["attachments"]), now["expires_at"])
 	ws.Cut()
-	t.Eventually(5*time.Second, "the WebSocket that ended is no longer counted", func() bool { return num(s.Get(), "attachments", "ws") == 0 })
+	t.Eventually(t.patience, "the WebSocket that ended is no longer counted", func() bool { return num(s.Get(), "attachments", "ws") == 0 })
 	for _, path := range []string{s.Path, s.Path + "/sse", "/v1/exchanges", "/v1/sse" + query("exchange", x, "share", "false"), "/readyz"} {
 		r := t.Do(Call{Method: http.MethodHead, Path: path})
 		t.Is("P-26", r.Status == http.StatusOK && len(r.Raw) == 0, "HEAD %s: %s with %d bytes", path, r, len(r.Raw))
@@ -94,7 +94,7 @@ func manageDelete(t *T) {
 }
 
 func manageExpire(t *T) {
-	const linger = 4 // seconds, which are enough to attach in
+	const linger = 6 // seconds, which are enough to attach in
 	s := t.Create(on(), "linger_seconds", linger)
 	ws := s.WS()
 	ws.Ready()
@@ -103,7 +103,7 @@ func manageExpire(t *T) {
 	ws.Cut()
 	began := time.Now()
 	// Looking does not prolong its life.
-	ok := t.Eventually(10*time.Second, "the subscription expires", func() bool { return t.Get(s.Path).Code() == "subscription_not_found" })
+	ok := t.Eventually(20*time.Second, "the subscription expires", func() bool { return t.Get(s.Path).Code() == "subscription_not_found" })
 	t.Is("P-24", ok && held == http.StatusOK, "there while attached, gone %.1f s after its last attachment (linger %d s)", time.Since(began).Seconds(), linger)
 }
 

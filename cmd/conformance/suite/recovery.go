@@ -127,7 +127,7 @@ func recoveryCut(t *T) {
 	old := s.SSE("from", "earliest")
 	old.Ready()
 	got := old.Bodies(2)
-	ping, err := sse.take(5 * time.Second)
+	ping, err := sse.take(g.patience)
 	g.Must(err)
 	g.Is("P-65", got == "m1 m2" && ping.Type() == "ping" && num(s.Get(), "attachments", "sse") == 2, "state recovering; what the log holds is served (%s), an open stream gets %s", got, ping.Type())
 	r := g.readiness()

@@ -194,7 +194,7 @@ func (i *issuer) tokensFirst() {
 	badCode, _ := bad.Closed()
 	nothing := silent.Next()
 	code, reason := silent.Closed()
-	took := time.Since(silent.Opened)
+	took := nothing.At.Sub(silent.Opened)
 	i.Is("P-200", one.Type() == "ready" && two.Type() == "ok" && str(two.object, "ref") == "1" && num(wrong.object, "code") == 4401 && badCode == 4401 &&
 		num(nothing.object, "code") == 4401 && code == 4401 && reason == "unauthorized" && took > 3*time.Second && took < 9*time.Second,
 		"auth first: %s, %s; ping first: %s; nothing for %.1f s: %s", one.Type(), two.Type(), wrong, took.Seconds(), nothing)

@@ -25,7 +25,7 @@ for (const transport of ["ws", "sse"]) {
     await assert.rejects(client(t, gateway.url, { transport, token: mint(60, []) }).subscribe({ exchange: "amq.fanout" }), { code: "forbidden_binding" });
 
     let asked = 0;
-    const sub = await client(t, gateway.url, { transport, token: async () => mint(asked++ ? 600 : 3) }).subscribe({ exchange: "amq.fanout" });
+    const sub = await client(t, gateway.url, { transport, token: async () => mint(asked++ ? 600 : 6) }).subscribe({ exchange: "amq.fanout" });
     const states = collect(sub, "state", ({ state }) => state);
     await until(() => asked === 2, "the token was renewed", 10_000);
     const old = client(t, gateway.url, { transport, token: mint(4) });

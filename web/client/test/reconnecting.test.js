@@ -206,15 +206,15 @@ test("pings keep a silent stream alive and teach the heartbeat", async (t) => {
 });
 
 test("a busy stream makes up for silent ones that made the client patient", async (t) => {
-  const { gateway, sub } = await subscribed(t, { transport: "sse", heartbeat: 20 });
-  for (let n = 0; n < 5; n++) (await gateway.attached()).ready(); // after 50, 100, 200, 400 and 800 ms
+  const { gateway, sub } = await subscribed(t, { transport: "sse", heartbeat: 160 });
+  for (let n = 0; n < 2; n++) (await gateway.attached()).ready(); // after 400 and 800 ms
   const busy = (await gateway.attached()).ready(); // after 1.6 s: the heartbeat is assumed to be 1,280 ms by now
   const begun = performance.now();
-  for (let n = 1; performance.now() - begun < 3300; n++) { // 2.5 of them
+  for (let n = 1; performance.now() - begun < 3500; n++) { // 2.5 of them
     busy.messages(n);
     await until(() => sub.position === `s.${n}`);
   }
-  for (let n = 0; n < 2; n++) (await gateway.attached()).ready(); // anew from 50 ms; without, after 3.2 s and 6.4 s: it waits for 5 s
+  for (let n = 0; n < 3; n++) (await gateway.attached()).ready(); // anew from 400 ms; without, after 3.2, 3.2 and 6.4 s: it waits for 5 s
 });
 
 test("an event stream that brings a large frame slowly is alive", async (t) => {
