@@ -99,6 +99,7 @@ func TestSSEWithoutTakingOverTheConnection(t *testing.T) {
 }
 
 func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := newGateway(t, setup{
 		http2:     true,
 		transport: transport.Options{WriteTimeout: 2 * time.Second},
@@ -131,6 +132,7 @@ func TestHTTP2ReaderThatStallsIsEndedAlone(t *testing.T) {
 
 // TestHTTP2ReaderThatIsSlowAndSteadyStays has a client take longer for a frame than the write timeout, and never stop.
 func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const timeout = 2 * time.Second
 	g := newGateway(t, setup{http2: true, transport: transport.Options{WriteTimeout: timeout}})
 	client := g.http.Client()

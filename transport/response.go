@@ -71,24 +71,22 @@ const responsePiece = 8 << 10
 // write implements output. A client that takes what there is slowly is not slow
 // in the contract's sense, so each piece has the write timeout anew.
 func (o *response) write(b *batch) (whole bool, err error) {
+	if o.late() {
+		return false, errSlow
+	}
 	for _, p := range b.rest {
 		for len(p) > 0 {
-			if o.late() { // a write that waited is done after all, but the stream is being reset
-				return false, errSlow
-			}
 			o.extend()
 			n, err := o.w.Write(p[:min(len(p), responsePiece)])
-			if err != nil {
-				return false, o.failure(err)
+			if err = o.outcome(err); err != nil {
+				return false, err
 			}
 			p = p[n:]
 		}
 	}
 	o.extend()
-	if err := o.rc.Flush(); err != nil {
-		return false, o.failure(err)
-	}
-	return true, nil
+	err = o.outcome(o.rc.Flush())
+	return err == nil, err
 }
 
 // extend moves the deadline, not more often than is worth it.
@@ -100,8 +98,9 @@ func (o *response) extend() {
 	}
 }
 
-// failure tells a deadline of ours from a client that left.
-func (o *response) failure(err error) error {
+// outcome tells a deadline of ours from a client that left. What waited until
+// after it may be done after all, but the stream is being reset.
+func (o *response) outcome(err error) error {
 	if o.late() {
 		return errSlow
 	}

@@ -296,6 +296,7 @@ func TestHeartbeatComesWhenNothingElseDoes(t *testing.T) {
 }
 
 func TestReaderThatStallsIsEndedAndDelaysNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := newGateway(t, setup{
 		transport: transport.Options{WriteTimeout: 2 * time.Second},
 		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },

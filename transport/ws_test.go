@@ -428,6 +428,7 @@ func TestPeerThatAnswersNoPingIsEnded(t *testing.T) {
 }
 
 func TestPeerThatAnswersPingsStays(t *testing.T) {
+	t.Parallel()                    // it mostly waits
 	const timeout = 2 * time.Second // a machine may be that busy
 	g := newGateway(t, setup{transport: transport.Options{Heartbeat: 20 * time.Millisecond, WriteTimeout: timeout}})
 	client, _, err := websocket.Dial(t.Context(), g.http.URL+"/ws", nil)
@@ -450,6 +451,7 @@ func TestPeerThatAnswersPingsStays(t *testing.T) {
 }
 
 func TestWebSocketThatStallsIsEndedAndDelaysNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := newGateway(t, setup{
 		transport: transport.Options{WriteTimeout: 2 * time.Second},
 		limits:    func(l *broker.Limits) { l.LogBytes = 64 << 20 },
