@@ -43,26 +43,22 @@ IMPORTS      := {{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} 
 GOTEST       := $(TESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -vet=off -timeout 10m
 
 # Of those the ones that load the machine or look at the clock run alone, the others, which mostly wait, three at a time, and the
-# longest of these first, so that none is left alone at the end. Those that only compare what came over the network have nothing
-# of the gateway in their process, and what they share is under the race detector in cmd/conformance: without it they take a third
-# of the time, built as the gateway is.
+# longest first, so that none is left alone at the end.
 ALONE        := cmd\/warren[ ]
-OUTSIDE      := conformance\/(readers|proxies)[ ]
-LONGEST      := (broker\/rabbitmq|cmd\/conformance|cmd\/faults|warren\/transport)[ ]
-AS_BUILT     := CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
+LONGEST      := (broker\/rabbitmq|cmd\/conformance|conformance\/readers|cmd\/faults|warren\/transport)[ ]
 
-# $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, by COMMAND.
+# $(call test-packages,CONDITION,COMMAND,FLAGS) tests those of PKG for which the awk condition holds, under COMMAND.
 define test-packages
 packages="$$($(GO) list -f '$(IMPORTS)' $(PKG) | awk '$(1) { print /^[^ ]*$(LONGEST)/ ? 0 : 1, $$1 }' | sort -s -n | cut -d' ' -f2)"; \
-if [ -n "$$packages" ]; then $(2) $(3) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
+if [ -n "$$packages" ]; then $(2) $(GOTEST) $(3) $(ARGS) $$packages; else echo "none of $(PKG)"; fi
 endef
 USES_RABBIT := /$(subst /,\/,$(RABBITTEST))[ \/]/
 
 # What tests that drive the binary, and browsers, are told.
 export WARREN_TEST_BINARY   := $(WARREN)
 export WARREN_TEST_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-# Where most browser tests need half the time; they do without.
-export WARREN_TEST_HEADLESS_SHELL ?= $(shell command -v chromium-headless-shell)
+# In which pages are tested in half the time; whoever names a browser has that one.
+export WARREN_TEST_HEADLESS_SHELL ?= $(if $(filter file,$(origin WARREN_TEST_CHROMIUM)),$(shell command -v chromium-headless-shell))
 
 JS_TESTS      = $(shell find web -name node_modules -prune -o -name '*.test.js' -not -name '*.browser.test.js' -print)
 BROWSER_TESTS = $(shell find web -name node_modules -prune -o -name '*.browser.test.js' -print)
@@ -103,13 +99,12 @@ lint: $(LINT) $(NPM) ## Go code, layer rules, go.mod, specifications
 
 unit: $(TESTSUM) ## Go tests that need no RabbitMQ, with the race detector
 	@echo "== unit"
-	@$(call test-packages,!$(USES_RABBIT),$(GOTEST))
+	@$(call test-packages,!$(USES_RABBIT),)
 
-integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them; where the gateway is in their process, with the race detector
+integration: build $(TESTSUM) $(RABBITNODE) ## Go tests against a real RabbitMQ that is started for them, with the race detector
 	@echo "== integration"
-	@$(call test-packages,$(USES_RABBIT) && !/^[^ ]*($(ALONE)|$(OUTSIDE))/,$(RABBITNODE) -- $(GOTEST),-p 3)
-	@$(call test-packages,$(USES_RABBIT) && /^[^ ]*$(OUTSIDE)/,$(AS_BUILT) $(RABBITNODE) -- $(subst -race ,,$(GOTEST)),-p 2)
-	@$(call test-packages,$(USES_RABBIT) && /^[^ ]*$(ALONE)/,$(RABBITNODE) -- $(GOTEST),-p 1)
+	@$(call test-packages,$(USES_RABBIT) && !/^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 3)
+	@$(call test-packages,$(USES_RABBIT) && /^[^ ]*$(ALONE)/,$(RABBITNODE) --,-p 1)
 
 conformance: build $(TESTSUM) $(RABBITNODE) ## the contract from outside, against the binary (part of integration)
 	@echo "== conformance"
@@ -164,9 +159,9 @@ clean: ## remove what was built and installed here
 
 # The version is part of the name, so that a new pin installs a new tool. Built as "make build" builds, the tools share with it
 # what both are made of. Without symbols, and with a compiler that collects less, the linter takes 173 s of two cores and not 195.
-INSTALL := CGO_ENABLED=0 GOGC=400 GOBIN=$(TOOLS) $(GO) install -trimpath -ldflags '-s -w'
+INSTALL := CGO_ENABLED=0 GOBIN=$(TOOLS) $(GO) install -trimpath
 $(LINT):
-	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	GOGC=400 $(INSTALL) -ldflags '-s -w' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv $(TOOLS)/golangci-lint $@
 
 $(TESTSUM):

@@ -147,7 +147,7 @@ func TestHTTP2ReaderThatIsSlowAndSteadyStays(t *testing.T) {
 			t.Fatalf("after %v, with %d bytes left: %v", time.Since(begun), left, err)
 		}
 		left -= int(n)
-		<-time.After(timeout / 40)
+		<-time.After(timeout / 20)
 	}
 }
 

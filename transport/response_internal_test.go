@@ -41,5 +41,9 @@ func TestWhoeverTakesSomethingTooLateIsSlowAtWhateverStep(t *testing.T) {
 		if slowAt > 0 && (!errors.Is(err, errSlow) || whole || w.steps != slowAt) {
 			t.Errorf("slow at step %d: %v, %v after %d steps", slowAt, whole, err, w.steps)
 		}
+		o.deadline, w.steps = w.clock, 0 // one that passed since the last turn
+		if whole, err := o.write(b); !errors.Is(err, errSlow) || whole || w.steps != 0 {
+			t.Errorf("late before: %v, %v after %d steps", whole, err, w.steps)
+		}
 	}
 }

@@ -134,7 +134,7 @@ test("a token is renewed in place before it ends", async (t) => {
 
 for (const transport of ["ws", "sse"]) {
   test(`a renewal without an answer is tried again over ${transport}`, async (t) => {
-    const tokens = [jwt(3, "a"), undefined, jwt(600, "a")];
+    const tokens = [jwt(2, "a"), undefined, jwt(600, "a")];
     const { gateway, attachment } = await subscribed(t, {
       transport,
       token: () => {
