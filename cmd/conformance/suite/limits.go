@@ -74,29 +74,10 @@ func limitsRequests(t *T) {
 	t.Wait(2 * time.Second) // for whoever comes next
 }
 
-// useUp sends pings until one is refused: many at once, since one after the other may be slower than they are allowed again.
-func (t *T) useUp(ws *Stream) {
-	const atOnce = 50
-	for range 40 {
-		for range atOnce {
-			t.Must(ws.conn.Write(t.ctx, websocket.MessageText, []byte(`{"type":"ping"}`)))
-		}
-		refused := false
-		for range atOnce {
-			refused = ws.Next().Type() == "error" || refused
-		}
-		if refused {
-			return
-		}
-	}
-	t.Fatalf("2000 requests at once were all taken")
-}
-
-// whileUsedUp uses up the caller's rate of requests, and has pings take what comes back of it while ask does what shall be refused:
-// a request may be longer on its way than a token is, and so may the answers to those pings that used up the rate.
+// whileUsedUp has pings take what comes back of a rate of requests that is used up, while ask does what shall be refused: a request
+// may be longer on its way than a token is.
 func (t *T) whileUsedUp(ws *Stream, ask func()) {
-	t.useUp(ws)
-	const enough = 50 // for what has come back since
+	const enough = 50 // for what has come back since it was used up
 	begun, over, sent := make(chan struct{}), make(chan struct{}), make(chan int)
 	go func() {
 		n := 0
